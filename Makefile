@@ -1,0 +1,110 @@
+# vqatools - GNU make. Adding a command, a module or a test touches nothing here.
+#
+#   make                     everything, into $(BUILD)/
+#   make test                all tests        (scripts/test installs what they need first)
+#   make check               structure: format, layers, rooms, symbols, headers, docs
+#   make SAN=address,undefined test           the same under sanitizers, in a directory of its own
+#   make install PREFIX=/usr/local DESTDIR=   and uninstall
+
+CC      ?= cc
+PREFIX  ?= /usr/local
+BINDIR  ?= $(PREFIX)/bin
+DATADIR ?= $(PREFIX)/share/vqatools
+MANDIR  ?= $(PREFIX)/share/man
+PKG_CONFIG ?= pkg-config
+
+SAN   ?=
+BUILD ?= build$(if $(SAN),-san)
+
+WARN   = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla \
+         -Wformat=2 -Werror=implicit-function-declaration
+HARDEN = -fstack-protector-strong -fPIE $(if $(SAN),,-D_FORTIFY_SOURCE=2)
+CFLAGS ?= -O2 -g
+STD    = -std=c11 -D_GNU_SOURCE -ffp-contract=off -pthread
+SANFLAGS = $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer)
+
+VERSION := $(shell cat VERSION)
+PKGS    := jansson libutf8proc libcrypto libjpeg libwebp $(shell $(PKG_CONFIG) --exists msgpack && echo msgpack || echo msgpack-c)
+PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(PKGS) stb)
+PKG_LIBS   := $(shell $(PKG_CONFIG) --libs $(PKGS))
+
+ALL_CFLAGS = $(STD) $(WARN) $(HARDEN) $(CFLAGS) $(SANFLAGS) -Ilib $(PKG_CFLAGS) \
+             -DVQA_VERSION='"$(VERSION)"' -DVQA_DATADIR='"$(DATADIR)"'
+ALL_LDFLAGS = -pie -pthread -Wl,--as-needed -Wl,-z,relro,-z,now $(SANFLAGS) $(LDFLAGS)
+LIBS = $(PKG_LIBS) -lm
+
+LIB_SRC  := $(sort $(wildcard lib/*/*.c))
+LIB_OBJ  := $(LIB_SRC:%.c=$(BUILD)/%.o)
+CMD_SRC  := $(sort $(wildcard cmd/*.c))
+CMDS     := $(CMD_SRC:cmd/%.c=$(BUILD)/bin/%)
+UNIT_SRC := $(sort $(wildcard tests/unit/*.c))
+UNITS    := $(UNIT_SRC:%.c=$(BUILD)/%)
+MANS     := $(sort $(wildcard man/*.[1-9]))
+ARCHIVE  := $(BUILD)/libvqa.a
+
+# V=1 shows the commands
+Q   := $(if $(V),,@)
+SAY := @$(if $(V),:,printf '%-3s %s\n')
+
+all: $(CMDS)
+
+# Per-file flags: parsers convert nothing silently; each instruction set has a file of its own.
+$(BUILD)/lib/wire/%.o $(BUILD)/lib/store/%.o $(BUILD)/lib/image/%.o $(BUILD)/lib/text/%.o: \
+    EXTRA = -Wconversion -Wno-sign-conversion
+$(BUILD)/lib/image/stb.o: EXTRA = -w
+$(BUILD)/lib/kern/avx2.o: EXTRA = -mavx2 -mfma -mf16c
+
+$(BUILD)/%.o: %.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(SAY) CC $@
+	$(Q)$(CC) $(ALL_CFLAGS) $(EXTRA) -MMD -MP -c -o $@ $<
+
+$(ARCHIVE): $(LIB_OBJ)
+	@rm -f $@
+	$(Q)$(AR) rcs $@ $^
+
+$(BUILD)/bin/%: $(BUILD)/cmd/%.o $(ARCHIVE)
+	@mkdir -p $(@D)
+	$(SAY) LD $@
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $< $(ARCHIVE) $(LIBS)
+
+$(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(ARCHIVE)
+	$(SAY) LD $@
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $< $(ARCHIVE) $(LIBS)
+$(BUILD)/tests/unit/%.o: EXTRA = -Itests
+
+# Changed flags rebuild everything; unchanged ones nothing.
+FLAGS := $(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS)
+$(BUILD)/flags: FORCE
+	@mkdir -p $(@D)
+	@printf '%s\n' '$(subst ','\'',$(FLAGS))' | cmp -s - $@ || printf '%s\n' '$(subst ','\'',$(FLAGS))' > $@
+
+units: $(UNITS)
+
+test: all units
+	BUILD=$(BUILD) scripts/run-tests
+
+check:
+	scripts/check
+
+INSTALLED_CMDS = $(CMD_SRC:cmd/%.c=%)
+install: all
+	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(DATADIR)
+	install -m 755 $(CMDS) $(DESTDIR)$(BINDIR)
+	cp -R --no-preserve=ownership share/demo-model share/examples $(DESTDIR)$(DATADIR)
+	set -e; for p in $(MANS); do d=$(DESTDIR)$(MANDIR)/man$${p##*.}; \
+	    install -d $$d; install -m 644 $$p $$d; done
+
+uninstall:
+	rm -f $(INSTALLED_CMDS:%=$(DESTDIR)$(BINDIR)/%)
+	rm -rf $(DESTDIR)$(DATADIR)
+	set -e; for p in $(notdir $(MANS)); do rm -f $(DESTDIR)$(MANDIR)/man$${p##*.}/$$p; done
+
+clean:
+	rm -rf build build-san
+
+FORCE:
+.PHONY: all units test check install uninstall clean FORCE
+.SECONDARY:
+
+-include $(LIB_OBJ:.o=.d) $(CMD_SRC:%.c=$(BUILD)/%.d) $(UNIT_SRC:%.c=$(BUILD)/%.d)

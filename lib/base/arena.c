@@ -1,0 +1,121 @@
+/* arena.c - chunked bump allocation: see arena.h. */
+#include "base/arena.h"
+
+#include "base/err.h"
+#include "base/math.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define CHUNK_MIN ((size_t)64 << 10)
+
+struct arena_chunk {
+    struct arena_chunk *older;
+    size_t used, size; /* bytes of data[] */
+    _Alignas(ARENA_ALIGN) unsigned char data[];
+};
+
+void arena_init(struct arena *a)
+{
+    a->chunk = NULL;
+}
+
+static struct arena_chunk *chunk_new(size_t size)
+{
+    size_t total;
+    if (!math_add(&total, size, sizeof(struct arena_chunk) + ARENA_ALIGN))
+        return err_null(ERR_OS, "allocation of %zu bytes overflows", size);
+    total &= ~(size_t)(ARENA_ALIGN - 1);
+    struct arena_chunk *c = aligned_alloc(ARENA_ALIGN, total);
+    if (!c)
+        return err_null(ERR_OS, "out of memory allocating %zu bytes", size);
+    c->older = NULL;
+    c->used = 0;
+    c->size = total - sizeof *c;
+    return c;
+}
+
+/* A new chunk at least as large as all the others: few chunks, whatever the need. */
+static int grow(struct arena *a, size_t n)
+{
+    size_t want = a->chunk ? a->chunk->size * 2 : CHUNK_MIN;
+    struct arena_chunk *c = chunk_new(n > want ? n : want);
+    if (!c)
+        return -1;
+    c->older = a->chunk;
+    a->chunk = c;
+    return 0;
+}
+
+void *arena_alloc(struct arena *a, size_t n)
+{
+    size_t need;
+    if (!math_add(&need, n, ARENA_ALIGN - 1))
+        return err_null(ERR_OS, "allocation of %zu bytes overflows", n);
+    need &= ~(size_t)(ARENA_ALIGN - 1);
+    if ((!a->chunk || a->chunk->size - a->chunk->used < need) && grow(a, need) < 0)
+        return NULL;
+    void *p = a->chunk->data + a->chunk->used;
+    a->chunk->used += need;
+    return p;
+}
+
+void *arena_calloc(struct arena *a, size_t count, size_t size)
+{
+    size_t n;
+    if (!math_mul(&n, count, size))
+        return err_null(ERR_OS, "allocation of %zu x %zu bytes overflows", count, size);
+    void *p = arena_alloc(a, n);
+    if (p)
+        memset(p, 0, n);
+    return p;
+}
+
+void *arena_memdup(struct arena *a, const void *p, size_t n)
+{
+    void *q = arena_alloc(a, n);
+    if (q && n)
+        memcpy(q, p, n);
+    return q;
+}
+
+char *arena_strndup(struct arena *a, const char *s, size_t n)
+{
+    char *q = arena_alloc(a, n + 1);
+    if (!q)
+        return NULL;
+    if (n)
+        memcpy(q, s, n);
+    q[n] = '\0';
+    return q;
+}
+
+static size_t free_chunks(struct arena_chunk *c)
+{
+    size_t total = 0;
+    while (c) {
+        struct arena_chunk *older = c->older;
+        total += c->size;
+        free(c);
+        c = older;
+    }
+    return total;
+}
+
+void arena_reset(struct arena *a)
+{
+    if (!a->chunk)
+        return;
+    if (a->chunk->older) {
+        size_t total = free_chunks(a->chunk);
+        a->chunk = chunk_new(total); /* NULL is fine: the next allocation tries again */
+    }
+    if (a->chunk)
+        a->chunk->used = 0;
+}
+
+void arena_release(struct arena *a)
+{
+    free_chunks(a->chunk);
+    a->chunk = NULL;
+}

@@ -1,0 +1,39 @@
+/* arena.h - memory with one lifetime: many allocations, one reset.
+ *
+ * Owns:      its chunks; what arena_alloc() gives lives until arena_reset() or arena_release().
+ * Threads:   one arena belongs to one thread.
+ * Errors:    NULL with err set (ERR_OS) when memory is short or the size overflows. */
+#ifndef BASE_ARENA_H
+#define BASE_ARENA_H
+
+#include <stddef.h>
+
+#define ARENA_ALIGN 64 /* a cache line; also one AVX-512 register */
+
+struct arena_chunk;
+
+struct arena {
+    struct arena_chunk *chunk; /* newest first */
+};
+
+/* A zero-initialised struct arena is ready to use and owns nothing. */
+void arena_init(struct arena *a);
+
+/* n bytes, 64-byte aligned, not cleared. n = 0 gives a valid pointer. */
+void *arena_alloc(struct arena *a, size_t n);
+
+/* As arena_alloc(count * size), checked for overflow, cleared to zero. */
+void *arena_calloc(struct arena *a, size_t count, size_t size);
+
+/* A copy of n bytes, and of a string with its terminator. */
+void *arena_memdup(struct arena *a, const void *p, size_t n);
+char *arena_strndup(struct arena *a, const char *s, size_t n);
+
+/* Forgets every allocation. Keeps one chunk as large as all had been together, so that a steady
+ * loop stops calling malloc after its first round. */
+void arena_reset(struct arena *a);
+
+/* Returns everything to the system; the arena is as after arena_init(). */
+void arena_release(struct arena *a);
+
+#endif

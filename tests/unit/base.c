@@ -1,0 +1,132 @@
+/* base.c - lib/base and lib/tensor: what everything else leans on. */
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/io.h"
+#include "base/math.h"
+#include "base/pool.h"
+#include "base/sha256.h"
+#include "lib/tap.h"
+#include "tensor/tensor.h"
+
+#include <unistd.h>
+
+static void test_err(void)
+{
+    ok(err_set(ERR_DATA, "a\nb") == -1 && !strcmp(err_msg(), "a b"), "messages are one line");
+    err_wrap("layer %d", 3);
+    ok(!strcmp(err_msg(), "layer 3: a b") && err_kind() == ERR_DATA, "err_wrap prefixes");
+    ok(err_kind_named(err_kind_name(ERR_CONFIG)) == ERR_CONFIG, "kinds have names");
+}
+
+static void test_arena(void)
+{
+    struct arena a;
+    arena_init(&a);
+    char *p = arena_alloc(&a, 100), *q = arena_alloc(&a, 1 << 20);
+    ok(p && q && !((uintptr_t)p & 63) && !((uintptr_t)q & 63), "arena memory is aligned");
+    ok(!arena_calloc(&a, SIZE_MAX / 2, 4) && err_kind() == ERR_OS, "an overflowing size fails");
+    arena_reset(&a);
+    void *r = arena_alloc(&a, 1 << 20);
+    arena_reset(&a);
+    ok(r && arena_alloc(&a, 1 << 20) == r, "a reset arena gives the same memory again");
+    arena_release(&a);
+}
+
+static int square(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    (void)worker;
+    for (int64_t i = begin; i < end; i++)
+        ((int64_t *)ctx)[i] += i * i;
+    return 0;
+}
+
+static int failing(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    (void)ctx;
+    (void)worker;
+    return begin <= 500 && 500 < end ? err_set(ERR_DATA, "item 500") : 0;
+}
+
+static void test_pool(void)
+{
+    int64_t v[1000] = { 0 };
+    struct pool *p = pool_new(3);
+    int rc = 0, wrong = 0;
+    for (int round = 1; round <= 200; round++)
+        rc |= pool_run(p, square, v, 1000, 7);
+    for (int64_t i = 0; i < 1000; i++)
+        wrong += v[i] != 200 * i * i;
+    ok(rc == 0 && wrong == 0, "every index is worked on exactly once");
+    fails(pool_run(p, failing, NULL, 1000, 10), ERR_DATA, "item 500");
+    pool_free(p);
+}
+
+static void test_halves(void)
+{
+    int wrong = 0;
+    for (int h = 0; h < 65536; h++) {
+        float f = dtype_f16_to_f32((uint16_t)h), b = dtype_bf16_to_f32((uint16_t)h);
+        wrong += f == f ? dtype_f32_to_f16(f) != h : (dtype_f32_to_f16(f) & 0x7c00) != 0x7c00;
+        wrong += b == b && dtype_f32_to_bf16(b) != h;
+    }
+    ok(wrong == 0, "all 65,536 f16 and bf16 values survive f32");
+    ok(dtype_f32_to_f16(65519.0f) == 0x7bff && dtype_f32_to_f16(65520.0f) == 0x7c00 &&
+           dtype_f32_to_f16(0x1p-25f) == 0 && dtype_f32_to_f16(0x1.8p-25f) == 1,
+       "f16 rounds to nearest even at both ends");
+}
+
+static void test_tensor(void)
+{
+    size_t n;
+    fails(tensor_size_checked(&n, DT_F32, 3, (int64_t[]){ 4194305, 4194305, 211106198978564 }),
+          ERR_DATA, "overflows");
+    fails(tensor_size_checked(&n, DT_F32, 1, (int64_t[]){ -1 }), ERR_DATA, "negative");
+    ok(tensor_size_checked(&n, DT_F32, 2, (int64_t[]){ 0, INT64_MAX }) == 0 && n == 0, "empty");
+    float v[6] = { 1, 2, NAN, 4, 5, 6 };
+    char s[TENSOR_SHAPE_MAX];
+    struct tensor t = tensor_2d(v, DT_F32, 2, 3);
+    ok(!strcmp(tensor_shape_str(s, t), "(2, 3)"), "shape prints as %s", s);
+    fails(tensor_check_finite(t, "x"), ERR_DATA, "x: NaN at index 2");
+}
+
+static void test_io(void)
+{
+    char dir[] = "/tmp/vqa-base-XXXXXX", path[64];
+    if (!mkdtemp(dir))
+        return;
+    snprintf(path, sizeof path, "%s/f", dir);
+    ok(io_write_file(path, "hello", 5) == 0, "a file is written");
+    struct buf b;
+    buf_init(&b);
+    ok(io_read_file(&b, path, 5) == 0 && !strcmp(buf_str(&b), "hello"), "and read");
+    fails(io_read_file(&b, path, 4), ERR_DATA, "limit");
+    fails(io_read_file(&b, "/nonexistent/x", 9), ERR_NOINPUT, "/nonexistent/x: No such file");
+    fails(io_write_file("/nonexistent/x", "", 0), ERR_IO, "No such file");
+    buf_release(&b);
+    unlink(path);
+    rmdir(dir);
+}
+
+static void test_sha256(void)
+{
+    struct sha256 *s = sha256_new();
+    unsigned char d[SHA256_BYTES];
+    char hex[SHA256_HEX];
+    sha256_update(s, "abc", 3);
+    sha256_peek(s, d);
+    sha256_hex(hex, d);
+    ok(!strncmp(hex, "ba7816bf8f01cfea", 16), "SHA-256 of \"abc\" is FIPS 180's");
+    sha256_free(s);
+}
+
+int main(void)
+{
+    test_err();
+    test_arena();
+    test_pool();
+    test_halves();
+    test_tensor();
+    test_io();
+    test_sha256();
+    return tap_done();
+}
