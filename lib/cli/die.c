@@ -1,0 +1,93 @@
+/* die.c - messages and exit statuses: see die.h. */
+#include "cli/die.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char *prog = "vqatools"; /* set once, before any thread starts */
+
+static const int status_of[ERR_KINDS] = {
+    [ERR_NONE] = 0,     [ERR_USAGE] = 64, [ERR_DATA] = 65,   [ERR_NOINPUT] = 66,
+    [ERR_UNAVAIL] = 69, [ERR_BUG] = 70,   [ERR_OS] = 71,     [ERR_IO] = 74,
+    [ERR_TEMP] = 75,    [ERR_PROTO] = 76, [ERR_NOPERM] = 77, [ERR_CONFIG] = 78,
+};
+
+void cli_name(const char *name)
+{
+    prog = name;
+}
+
+/* One write a line: lines of the stages of one pipe do not run into each other. */
+static void say(const char *text)
+{
+    char line[1200];
+    int n = snprintf(line, sizeof line - 1, "%s: %s", prog, text);
+    size_t len = n < (int)sizeof line - 1 ? (size_t)n : sizeof line - 2;
+    line[len++] = '\n';
+    if (write(STDERR_FILENO, line, len) < 0)
+        return; /* nobody left to tell */
+}
+
+void cli_warn(const char *fmt, ...)
+{
+    char text[1024];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    say(text);
+}
+
+/* Most messages name the file already, and that is usually the id. */
+void cli_report(const char *id, const char *message)
+{
+    if (!strncmp(message, id, strlen(id)))
+        cli_warn("%s", message);
+    else
+        cli_warn("%s: %s", id, message);
+}
+
+_Noreturn void cli_usage_error(const char *fmt, ...)
+{
+    char text[1024];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    cli_warn("%s (try '%s --help')", text, prog);
+    exit(64);
+}
+
+int cli_status(enum err_kind kind)
+{
+    return status_of[kind];
+}
+
+_Noreturn void cli_die(void)
+{
+    say(err_msg());
+    exit(cli_status(err_kind()));
+}
+
+_Noreturn void cli_die_with(int ignored)
+{
+    (void)ignored;
+    cli_die();
+}
+
+int cli_finish(int rc)
+{
+    if (rc < 0)
+        say(err_msg());
+    int status = rc < 0 ? cli_status(err_kind()) : rc;
+    int late = ferror(stdout);
+    if ((fclose(stdout) || late) && errno != EBADF && status == 0) {
+        cli_warn("standard output: %s", late ? "write error" : strerror(errno));
+        return 74;
+    }
+    return status;
+}

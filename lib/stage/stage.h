@@ -1,0 +1,55 @@
+/* stage.h - the record loop that every filter is: read, step, write, account for every record.
+ *
+ *     struct stage s = { .program = "qformer", .ctx = q, .open = load, .step = step };
+ *     return cli_finish(stage_run(&s));
+ *
+ * Owns:      streams, order, error records, the header's chain, the end record.
+ * Knows nothing of: what the step computes.
+ * Errors:    stage_run() gives 0, or 1 if any record is an error, or -1 with err set; after -1
+ *            the output has no end record, so nobody takes it for whole. */
+#ifndef STAGE_STAGE_H
+#define STAGE_STAGE_H
+
+#include "wire/wire.h"
+
+struct stage_io;
+
+struct stage {
+    const char *program;
+    const char *args;   /* command line for the header, or NULL */
+    const char *input;  /* a file, or NULL or "-": standard input; ignored with next */
+    const char *output; /* a file (appears complete or not at all), or NULL: standard output */
+    int batch;          /* most records handed to step at once; 0: 1 */
+    bool fail_fast;     /* the first failed record is the run's failure */
+    void *ctx;
+
+    /* Called once, after the input's header is known: loads what step needs. Gives the model's
+     * fingerprint for the header through *model (NULL: none). May be NULL. */
+    int (*open)(void *ctx, struct stage_io *io, const char **model);
+
+    /* Source of records for a stage at the head of a pipe: 1, 0 at the end, -1. NULL: the input
+     * stream. rec comes cleared. */
+    int (*next)(void *ctx, struct record *rec);
+
+    /* Works on n records, none of them an error record: for each of them, in order, any number
+     * of stage_emit() or one stage_fail(). Gives 0, or -1 if the run cannot go on. */
+    int (*step)(void *ctx, struct stage_io *io, struct record **in, int n);
+
+    /* Told of each record that failed here (cli_report), or NULL. */
+    void (*report)(const char *id, const char *message);
+};
+
+int stage_run(const struct stage *s);
+
+/* Writes a record to the output. -1 ends the run: the step returns it. */
+int stage_emit(struct stage_io *io, const struct record *rec);
+
+/* Makes rec the error record of err_msg() and writes it. 0, so that the step goes on with the
+ * next record; -1 under fail_fast or if it cannot be written. ERR_OS, ERR_IO and ERR_BUG are
+ * about the process, not the record, and always give -1. */
+int stage_fail(struct stage_io *io, struct record *rec);
+
+/* The reader, for a look at the header; NULL for a source. */
+struct wire_reader *stage_reader(struct stage_io *io);
+
+#endif

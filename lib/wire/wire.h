@@ -1,0 +1,68 @@
+/* wire.h - streams of records as msgpack; the format is man/tensor-stream.5.
+ *
+ * Owns:      framing, limits, the header and end records.
+ * Knows nothing of: sockets, models, what a field means.
+ * Lifetime:  what wire_read() gives points into the record, until its next use.
+ * Threads:   one reader or writer belongs to one thread.
+ * Errors:    1 a record, 0 the end, -1 with err set: ERR_DATA malformed or truncated, ERR_IO.
+ */
+#ifndef WIRE_WIRE_H
+#define WIRE_WIRE_H
+
+#include "wire/record.h"
+
+#define WIRE_VERSION 1
+
+/* Defaults of man/tensor-stream.5: no byte beyond them is ever stored. */
+struct wire_limits {
+    size_t record_bytes; /* one record, 0: 64 MiB */
+};
+
+struct wire_reader;
+struct wire_writer;
+
+/* Reads from fd (kept by the caller); name is for messages. NULL for lack of memory. */
+struct wire_reader *wire_reader_new(int fd, const char *name, const struct wire_limits *lim);
+void wire_reader_free(struct wire_reader *r);
+
+/* Waits for the first value of the stream, so that its header is known. An empty input is
+ * truncated (ERR_DATA): a legal empty stream is a header and an end. */
+int wire_start(struct wire_reader *r);
+
+/* The next record. Checks counts and digest when the end record comes; a stream that began with
+ * a header and stops without one fails with "truncated". Concatenated streams are one. */
+int wire_read(struct wire_reader *r, struct record *rec);
+
+/* Who makes a stream: one link of the chain in its header. */
+struct wire_producer {
+    const char *program, *version;
+    const char *model; /* its fingerprint (hex), or NULL */
+    const char *args;  /* its command line, or NULL */
+};
+
+/* Writes the header at once: the producers of `from` (NULL: none), then `me`. A record is
+ * flushed as soon as it is complete unless fd is a regular file. fd stays the caller's. */
+struct wire_writer *wire_writer_new(int fd, struct wire_reader *from,
+                                    const struct wire_producer *me);
+void wire_writer_free(struct wire_writer *w);
+
+int wire_write(struct wire_writer *w, const struct record *rec);
+
+/* The end record; nothing may follow. */
+int wire_finish(struct wire_writer *w);
+
+/* So far: records read or written, and how many of them were errors. */
+struct wire_counts {
+    uint64_t records, errors;
+};
+struct wire_counts wire_writer_counts(const struct wire_writer *w);
+struct wire_counts wire_reader_counts(const struct wire_reader *r);
+
+/* The header's chain of producers as msgpack (an array of maps); NULL without a header. */
+const unsigned char *wire_reader_via(const struct wire_reader *r, size_t *n);
+
+/* {program, model} of the newest producer with that program name: 1 found, 0 not. */
+int wire_reader_model_of(char *model, size_t n, const struct wire_reader *r,
+                         const char *program);
+
+#endif
