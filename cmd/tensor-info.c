@@ -1,0 +1,170 @@
+/* tensor-info - what is in a stream of records: ids, names, types, shapes, ranges.
+ * Manual: man/tensor-info.1. */
+#include "base/buf.h"
+#include "cli/die.h"
+#include "cli/opt.h"
+#include "tensor/stats.h"
+#include "wire/wire.h"
+
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+struct args {
+    bool json;
+};
+
+static const struct opt opts[] = {
+    OPT_FLAG(struct args, json, 0, "json", "one JSON object a record"), OPT_END
+};
+
+static const char *const type_name[] = { "nil", "bool", "int",    "float",
+                                         "str", "bin",  "tensor", "other" };
+
+static json_t *real_or_null(double v)
+{
+    return v == v ? json_real(v) : json_null();
+}
+
+static json_t *tensor_json(struct tensor t)
+{
+    struct tensor_stats s = tensor_stats(t);
+    json_t *shape = json_array();
+    for (int i = 0; i < t.ndim; i++)
+        json_array_append_new(shape, json_integer(t.dim[i]));
+    return json_pack("{s:s, s:o, s:o, s:o, s:o, s:I}", "dtype", dtype_name(t.dtype), "shape",
+                     shape, "min", real_or_null(s.min), "mean", real_or_null(s.mean), "max",
+                     real_or_null(s.max), "not_finite", (json_int_t)s.bad);
+}
+
+static json_t *value_json(const struct record_field *f)
+{
+    switch (f->type) {
+    case RECORD_BOOL:
+        return json_boolean(f->i);
+    case RECORD_INT:
+        return json_integer(f->i);
+    case RECORD_FLOAT:
+        return real_or_null(f->f);
+    case RECORD_STR:
+        return json_stringn(f->str, f->str_len);
+    case RECORD_TENSOR:
+        return tensor_json(f->tensor);
+    case RECORD_BIN:
+        return json_pack("{s:s, s:I}", "type", "bin", "bytes", (json_int_t)f->str_len);
+    case RECORD_NIL:
+    case RECORD_OTHER:
+        break;
+    }
+    return json_pack("{s:s, s:I}", "type", type_name[f->type], "bytes", (json_int_t)f->raw_len);
+}
+
+static json_t *error_json(const struct record_error *e)
+{
+    return json_pack("{s:s, s:s, s:s}", "kind", e->kind, "stage", e->stage, "message",
+                     e->message);
+}
+
+static void print_json(const struct record *rec)
+{
+    struct record_error e;
+    bool failed = record_get_error(&e, rec);
+    json_t *o = json_object();
+    for (int i = 0; i < rec->n; i++) {
+        const struct record_field *f = &rec->field[i];
+        bool err = failed && f->key_len == 3 && !memcmp(f->key, "err", 3);
+        json_t *v = err ? error_json(&e) : value_json(f);
+        json_object_setn_new_nocheck(o, f->key, f->key_len, v ? v : json_null());
+    }
+    json_dumpf(o, stdout, JSON_COMPACT);
+    putchar('\n');
+    json_decref(o);
+}
+
+/* Text from anywhere, for a terminal: no control characters, at most 60 bytes. */
+static void print_text(const char *s, size_t n)
+{
+    putchar('"');
+    for (size_t i = 0; i < n && i < 60; i++)
+        putchar((unsigned char)s[i] < 0x20 || s[i] == 0x7f ? ' ' : s[i]);
+    printf("\"%s\n", n > 60 ? "..." : "");
+}
+
+static void print_tensor(struct tensor t)
+{
+    char shape[TENSOR_SHAPE_MAX];
+    struct tensor_stats s = tensor_stats(t);
+    printf("%-4s %-16s min %-11.5g mean %-11.5g max %.5g", dtype_name(t.dtype),
+           tensor_shape_str(shape, t), s.min, s.mean, s.max);
+    if (s.bad)
+        printf("  %lld not finite", (long long)s.bad);
+    putchar('\n');
+}
+
+static void print_field(const struct record_field *f)
+{
+    printf("  %-22.*s ", (int)f->key_len, f->key);
+    if (f->type == RECORD_TENSOR)
+        print_tensor(f->tensor);
+    else if (f->type == RECORD_STR)
+        print_text(f->str, f->str_len);
+    else if (f->type == RECORD_INT || f->type == RECORD_BOOL)
+        printf("%lld\n", (long long)f->i);
+    else if (f->type == RECORD_FLOAT)
+        printf("%.9g\n", f->f);
+    else
+        printf("%s, %zu bytes\n", type_name[f->type],
+               f->type == RECORD_BIN ? f->str_len : f->raw_len);
+}
+
+static void print_record(struct record *rec)
+{
+    struct record_error e;
+    bool failed = record_get_error(&e, rec);
+    printf("%s\n", record_id(rec));
+    for (int i = 0; i < rec->n; i++) {
+        const struct record_field *f = &rec->field[i];
+        if (failed && f->key_len == 3 && !memcmp(f->key, "err", 3))
+            printf("  %-22s %s: %s (%s)\n", "err", e.stage, e.message, e.kind);
+        else if (f->key_len != 2 || memcmp(f->key, "id", 2))
+            print_field(f);
+    }
+}
+
+static int run(const struct args *a, int fd, const char *name)
+{
+    struct wire_reader *in = wire_reader_new(fd, name, NULL);
+    struct record rec;
+    record_init(&rec);
+    int got = in ? 1 : -1;
+    while (got > 0 && (got = wire_read(in, &rec)) > 0)
+        a->json ? print_json(&rec) : print_record(&rec);
+    int rc = got < 0 ? -1 : wire_reader_counts(in).errors != 0;
+    record_release(&rec);
+    wire_reader_free(in);
+    return rc;
+}
+
+int main(int argc, char **argv)
+{
+    struct args a = { 0 };
+    int i = cli_start(&(struct cli){ .name = "tensor-info",
+                                     .usage = "[--json] [FILE...]",
+                                     .about = "Say what is in a stream of records, and whether "
+                                              "it is whole.",
+                                     .opts = opts },
+                      argc, argv, &a);
+    int rc = 0;
+    if (i == argc && isatty(STDIN_FILENO))
+        cli_usage_error("standard input is a terminal, expected a stream of records");
+    if (i == argc)
+        return cli_finish(run(&a, STDIN_FILENO, "standard input"));
+    for (; i < argc && rc >= 0; i++) {
+        int fd = strcmp(argv[i], "-") ? open(argv[i], O_RDONLY | O_CLOEXEC) : STDIN_FILENO;
+        int one = fd < 0 ? err_sys(ERR_NOINPUT, "%s", argv[i]) : run(&a, fd, argv[i]);
+        rc = one ? one : rc;
+    }
+    return cli_finish(rc);
+}

@@ -1,0 +1,239 @@
+/* ask.c - see ask.h. One pipeline for all images and questions: each model is loaded once, and
+ * at most a few records are in memory. */
+#include "front/ask.h"
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/io.h"
+#include "cli/die.h"
+#include "front/format.h"
+#include "front/stages.h"
+#include "wire/wire.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define TEMPLATE "Question: {} Answer:"
+
+struct ask {
+    struct stages_common common;
+    struct stages_gen gen;
+    struct opt_list questions;
+    const char *questions_file, *files_from, *template, *resize;
+    bool raw, null, recursive, json, jsonl, verbose, quiet, fail_fast;
+    int format;
+    char **images;
+    int image_count;
+    struct opt_list prompts; /* the questions in the template, same order */
+    struct buf file;         /* the questions file's bytes */
+};
+
+#define ASK_OPTS                                                                               \
+    STAGES_COMMON_OPTS(struct ask, common),                                                    \
+        OPT_STR(struct ask, files_from, 'T', "files-from", "FILE", "images, one name a line"), \
+        OPT_FLAG(struct ask, null, '0', "null", "names in FILE end in NUL"),                   \
+        OPT_FLAG(struct ask, recursive, 'r', "recursive", "descend into directories"),         \
+        OPT_STR(struct ask, resize, 0, "resize", "WORD", "pillow (default) or torchvision"),   \
+        OPT_CHOICE(struct ask, format, 'f', "format", "WORD", format_words,                    \
+                   "text, tsv, jsonl, json"),                                                  \
+        OPT_FLAG(struct ask, json, 0, "json", "one JSON document"),                            \
+        OPT_FLAG(struct ask, jsonl, 0, "jsonl", "one JSON object a line"),                     \
+        OPT_FLAG(struct ask, fail_fast, 0, "fail-fast", "stop at the first image that fails"), \
+        OPT_FLAG(struct ask, verbose, 'v', "verbose", "show the pipeline, ready to paste"),    \
+        STAGES_GEN_OPTS(struct ask, gen)
+
+static const struct opt ask_opts[] = {
+    OPT_LIST(struct ask, questions, 0, "question", "TEXT", "ask this (repeatable)"),
+    OPT_STR(struct ask, questions_file, 0, "questions", "FILE", "questions, one a line"),
+    OPT_STR(struct ask, template, 0, "template", "TEXT", "{} is the question"),
+    OPT_FLAG(struct ask, raw, 0, "raw-prompt", "the question is the whole prompt"),
+    ASK_OPTS,
+    OPT_END
+};
+
+static const struct opt caption_opts[] = { ASK_OPTS, OPT_END };
+
+static void add(struct opt_list *l, const char *s)
+{
+    const char **v = realloc(l->v, ((size_t)l->n + 1) * sizeof *v);
+    if (!v)
+        cli_die_with(err_nomem("questions"));
+    v[l->n++] = s;
+    l->v = v;
+}
+
+/* Lines of the file; empty ones do not count. */
+static void read_questions(struct ask *a)
+{
+    if (io_read_file(&a->file, a->questions_file, (size_t)64 << 20) < 0 || !buf_str(&a->file))
+        cli_die();
+    char *save = NULL;
+    for (char *line = strtok_r((char *)a->file.data, "\r\n", &save); line;
+         line = strtok_r(NULL, "\r\n", &save))
+        add(&a->questions, line);
+    if (a->questions.n == 0)
+        cli_die_with(err_set(ERR_DATA, "%s: no questions in it", a->questions_file));
+}
+
+static char *fill(const char *template, const char *question)
+{
+    const char *hole = strstr(template, "{}");
+    if (!hole)
+        cli_usage_error("--template: '%s', expected {} where the question goes", template);
+    struct buf b;
+    buf_init(&b);
+    if (buf_append(&b, template, (size_t)(hole - template)) < 0 || buf_puts(&b, question) < 0 ||
+        buf_puts(&b, hole + 2) < 0 || !buf_str(&b))
+        cli_die();
+    return (char *)b.data;
+}
+
+static void make_prompts(struct ask *a)
+{
+    const char *template = a->template ? a->template : TEMPLATE;
+    for (int i = 0; i < a->questions.n; i++)
+        add(&a->prompts, a->raw ? a->questions.v[i] : fill(template, a->questions.v[i]));
+}
+
+static void make_pipeline(struct pipeline *p, const struct ask *a)
+{
+    stages_img_encode(p, &a->common);
+    pipeline_opt(p, "--resize", a->resize);
+    pipeline_opt(p, "-T", a->files_from);
+    if (a->null)
+        pipeline_arg(p, "-0");
+    if (a->recursive)
+        pipeline_arg(p, "-r");
+    if (a->image_count)
+        pipeline_arg(p, "--");
+    for (int i = 0; i < a->image_count; i++)
+        pipeline_arg(p, a->images[i]);
+    stages_qformer(p, &a->common);
+    stages_tokenize(p, &a->common);
+    for (int i = 0; i < a->prompts.n; i++)
+        pipeline_opt(p, "-p", a->prompts.v[i]);
+    stages_generate(p, &a->common, &a->gen);
+    stages_decode(p, &a->common);
+}
+
+/* The question behind a record's prompt: what the user typed, not what the model read. */
+static const char *question_of(const struct ask *a, const struct record *rec)
+{
+    const char *s;
+    size_t n;
+    if (record_get_str(&s, &n, rec, "prompt") <= 0)
+        return NULL;
+    for (int i = 0; i < a->prompts.n; i++)
+        if (strlen(a->prompts.v[i]) == n && !memcmp(a->prompts.v[i], s, n))
+            return a->questions.v[i];
+    return NULL;
+}
+
+static int print_answers(struct format *o, const struct ask *a, int fd)
+{
+    struct wire_reader *in = wire_reader_new(fd, "the pipeline", NULL);
+    struct record rec;
+    record_init(&rec);
+    int rc = in ? 1 : -1;
+    while (rc > 0 && (rc = wire_read(in, &rec)) > 0) {
+        if (format_record(o, &rec, question_of(a, &rec)) < 0)
+            rc = -1;
+        if (rc > 0 && o->errors && a->fail_fast)
+            rc = 0;
+    }
+    record_release(&rec);
+    wire_reader_free(in);
+    return rc;
+}
+
+static bool many(const struct ask *a)
+{
+    return a->image_count > 1 || a->files_from || a->recursive;
+}
+
+/* A stage's own failure has been said by the stage; ours is said here. */
+static int outcome(const struct format *o, int rc, int status)
+{
+    if (status > 1)
+        return status;
+    if (rc < 0)
+        return cli_finish(-1);
+    if (o->errors && o->errors == o->records)
+        return cli_status(o->first_kind); /* nothing was answered: say which kind */
+    return cli_finish(o->errors != 0);
+}
+
+static int run(struct ask *a, const struct format_keys *keys)
+{
+    struct pipeline p;
+    struct format o = { .kind = a->format, .named = many(a), .keys = *keys, .f = stdout };
+    if (a->json)
+        o.kind = FORMAT_JSON;
+    if (a->jsonl)
+        o.kind = FORMAT_JSONL;
+    if (o.kind == FORMAT_MSGPACK)
+        cli_usage_error("--format msgpack: run the stages themselves (see --verbose)");
+    pipeline_init(&p);
+    make_pipeline(&p, a);
+    if (a->verbose && stages_show(&p) < 0)
+        cli_die();
+    pipeline_arg(&p, "-f");
+    pipeline_arg(&p, "msgpack");
+    if (pipeline_start(&p, false) < 0)
+        cli_die();
+    format_begin(&o);
+    int rc = print_answers(&o, a, p.out);
+    if (format_end(&o) < 0)
+        rc = -1;
+    int status = pipeline_wait(&p);
+    pipeline_release(&p);
+    return outcome(&o, rc, status);
+}
+
+static void need_images(const struct ask *a, const char *what)
+{
+    if (!a->image_count && !a->files_from && isatty(STDIN_FILENO))
+        cli_usage_error("no image; expected %s", what);
+}
+
+int front_ask(int argc, char **argv)
+{
+    struct ask a = { 0 };
+    int i = cli_start(&(struct cli){ .name = "vqa ask",
+                                     .usage = "[OPTION...] IMAGE... QUESTION\n"
+                                              "[OPTION...] --question TEXT [IMAGE...]",
+                                     .about = "Ask questions about pictures.",
+                                     .opts = ask_opts },
+                      argc, argv, &a);
+    if (a.questions_file)
+        read_questions(&a);
+    if (a.questions.n == 0 && i < argc)
+        add(&a.questions, argv[--argc]);
+    if (a.questions.n == 0)
+        cli_usage_error("no question; expected IMAGE... QUESTION or --question TEXT");
+    a.images = argv + i;
+    a.image_count = argc - i;
+    need_images(&a, "IMAGE... QUESTION");
+    make_prompts(&a);
+    return run(&a, &(struct format_keys){ "image", "question", "answer" });
+}
+
+/* The last operand is a prefix to complete unless it names a file. */
+int front_caption(int argc, char **argv)
+{
+    struct ask a = { .raw = true };
+    int i = cli_start(&(struct cli){ .name = "vqa caption",
+                                     .usage = "[OPTION...] IMAGE... [PREFIX]",
+                                     .about = "Describe pictures, or complete a description "
+                                              "that begins with PREFIX.",
+                                     .opts = caption_opts },
+                      argc, argv, &a);
+    if (argc - i > 1 && access(argv[argc - 1], F_OK) != 0)
+        add(&a.questions, argv[--argc]);
+    a.images = argv + i;
+    a.image_count = argc - i;
+    need_images(&a, "IMAGE... [PREFIX]");
+    make_prompts(&a);
+    return run(&a, &(struct format_keys){ "image", "prefix", "caption" });
+}

@@ -1,0 +1,139 @@
+/* format.c - see format.h. */
+#include "front/format.h"
+
+#include "base/utf8.h"
+
+#include <jansson.h>
+#include <string.h>
+
+const char *const format_words[] = { "text", "tsv", "jsonl", "json", "msgpack", NULL };
+
+void format_begin(struct format *o)
+{
+    o->records = o->errors = 0;
+    o->first_error[0] = '\0';
+    o->first_kind = ERR_NONE;
+    if (o->kind == FORMAT_JSON)
+        fputc('[', o->f);
+}
+
+/* JSON text must be UTF-8; a name that is not loses the offending bytes to '?'. */
+static json_t *json_text(const char *s, size_t n)
+{
+    if (utf8_valid(s, n))
+        return json_stringn_nocheck(s, n);
+    char copy[4096];
+    size_t len = n < sizeof copy ? n : sizeof copy;
+    memcpy(copy, s, len);
+    for (size_t i = 0, step; i < len; i += step)
+        if (!(step = utf8_char(copy + i, len - i))) {
+            copy[i] = '?';
+            step = 1;
+        }
+    return json_stringn_nocheck(copy, len);
+}
+
+static void set_text(json_t *obj, const char *key, const struct record *rec, const char *field)
+{
+    const char *s;
+    size_t n;
+    if (record_get_str(&s, &n, rec, field) > 0)
+        json_object_set_new(obj, key, json_text(s, n));
+}
+
+static void set_numbers(json_t *obj, const struct record *rec)
+{
+    double score;
+    int64_t sequence;
+    if (record_get_int(&sequence, rec, "sequence") > 0)
+        json_object_set_new(obj, "sequence", json_integer(sequence));
+    if (record_get_float(&score, rec, "score") > 0)
+        json_object_set_new(obj, "score", score == score ? json_real(score) : json_null());
+}
+
+static json_t *to_json(const struct format *o, const struct record *rec, const char *prompt)
+{
+    struct record_error e;
+    json_t *obj = json_object();
+    set_text(obj, o->keys.id, rec, "id");
+    if (prompt)
+        json_object_set_new(obj, o->keys.prompt, json_text(prompt, strlen(prompt)));
+    else
+        set_text(obj, o->keys.prompt, rec, "prompt");
+    if (record_get_error(&e, rec)) {
+        json_object_set_new(obj, "error",
+                            json_pack("{s:s, s:s, s:o}", "kind", e.kind, "stage", e.stage,
+                                      "message", json_text(e.message, strlen(e.message))));
+        return obj;
+    }
+    set_text(obj, o->keys.text, rec, "text");
+    set_numbers(obj, rec);
+    set_text(obj, "finish", rec, "finish");
+    return obj;
+}
+
+static int put_json(struct format *o, const struct record *rec, const char *prompt)
+{
+    json_t *obj = to_json(o, rec, prompt);
+    if (!obj)
+        return err_nomem("JSON");
+    if (o->kind == FORMAT_JSON)
+        fputs(o->records ? ",\n " : "\n ", o->f);
+    json_dumpf(obj, o->f, JSON_COMPACT);
+    if (o->kind == FORMAT_JSONL)
+        fputc('\n', o->f);
+    json_decref(obj);
+    return 0;
+}
+
+static void put_field(FILE *f, const struct record *rec, const char *key)
+{
+    const char *s;
+    size_t n;
+    if (record_get_str(&s, &n, rec, key) <= 0)
+        return;
+    for (size_t i = 0; i < n; i++)
+        fputc(s[i] == '\n' || s[i] == '\r' || s[i] == '\t' ? ' ' : s[i], f);
+}
+
+static void put_line(struct format *o, const struct record *rec)
+{
+    if (o->kind == FORMAT_TSV || o->named) {
+        put_field(o->f, rec, "id");
+        fputc('\t', o->f);
+    }
+    put_field(o->f, rec, "text");
+    fputc('\n', o->f);
+}
+
+static void note_error(struct format *o, struct record *rec)
+{
+    struct record_error e;
+    record_get_error(&e, rec);
+    if (o->errors++ == 0) {
+        o->first_kind = err_kind_named(e.kind);
+        snprintf(o->first_error, sizeof o->first_error, "%s: %s: %s", record_id(rec), e.stage,
+                 e.message);
+    }
+}
+
+int format_record(struct format *o, struct record *rec, const char *prompt)
+{
+    bool failed = record_is_error(rec),
+         json = o->kind == FORMAT_JSON || o->kind == FORMAT_JSONL;
+    if (failed)
+        note_error(o, rec);
+    if (json && put_json(o, rec, prompt) < 0)
+        return -1;
+    if (!json && !failed)
+        put_line(o, rec);
+    o->records++;
+    return fflush(o->f) ? err_sys(ERR_IO, "standard output") : 0;
+}
+
+int format_end(struct format *o)
+{
+    if (o->kind == FORMAT_JSON)
+        fputs(o->records ? "\n]\n" : "]\n", o->f);
+    return fflush(o->f) ? err_sys(ERR_IO, "standard output") : 0;
+}

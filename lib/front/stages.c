@@ -1,0 +1,67 @@
+/* stages.c - see stages.h. */
+#include "front/stages.h"
+
+#include "base/buf.h"
+
+#include <stdio.h>
+
+static void compute(struct pipeline *p, const char *name, const struct stages_common *c)
+{
+    pipeline_command(p, name);
+    pipeline_opt(p, "-m", c->model);
+    pipeline_opt(p, "-t", c->threads);
+    pipeline_opt(p, "-b", c->batch);
+}
+
+void stages_img_encode(struct pipeline *p, const struct stages_common *c)
+{
+    compute(p, "img-encode", c);
+}
+
+void stages_qformer(struct pipeline *p, const struct stages_common *c)
+{
+    compute(p, "qformer", c);
+}
+
+void stages_tokenize(struct pipeline *p, const struct stages_common *c)
+{
+    pipeline_command(p, "tokenize");
+    pipeline_opt(p, "-m", c->model);
+}
+
+void stages_generate(struct pipeline *p, const struct stages_common *c,
+                     const struct stages_gen *g)
+{
+    compute(p, "opt-generate", c);
+    pipeline_opt(p, "--max-new-tokens", g->max_new_tokens);
+    pipeline_opt(p, "--min-new-tokens", g->min_new_tokens);
+    pipeline_opt(p, "--num-beams", g->num_beams);
+    pipeline_opt(p, "--length-penalty", g->length_penalty);
+    pipeline_opt(p, "--early-stopping", g->early_stopping);
+    pipeline_opt(p, "--repetition-penalty", g->repetition_penalty);
+    pipeline_opt(p, "--no-repeat-ngram-size", g->no_repeat_ngram_size);
+    if (g->do_sample)
+        pipeline_arg(p, "--do-sample");
+    pipeline_opt(p, "--temperature", g->temperature);
+    pipeline_opt(p, "--top-k", g->top_k);
+    pipeline_opt(p, "--top-p", g->top_p);
+    pipeline_opt(p, "--num-return-sequences", g->num_return_sequences);
+    pipeline_opt(p, "--seed", g->seed);
+}
+
+void stages_decode(struct pipeline *p, const struct stages_common *c)
+{
+    stages_tokenize(p, c);
+    pipeline_arg(p, "-d");
+}
+
+int stages_show(const struct pipeline *p)
+{
+    struct buf text;
+    buf_init(&text);
+    int rc = pipeline_text(&text, p);
+    if (rc == 0)
+        fprintf(stderr, "%s\n", buf_str(&text));
+    buf_release(&text);
+    return rc;
+}

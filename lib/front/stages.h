@@ -1,0 +1,61 @@
+/* stages.h - the command lines of the four stages, as the front door runs them. */
+#ifndef FRONT_STAGES_H
+#define FRONT_STAGES_H
+
+#include "cli/opt.h"
+#include "front/pipeline.h"
+
+/* Options of opt-generate that the front door hands on as they are. */
+struct stages_gen {
+    const char *max_new_tokens, *min_new_tokens, *num_beams, *length_penalty, *early_stopping,
+        *repetition_penalty, *no_repeat_ngram_size, *temperature, *top_k, *top_p, *seed,
+        *num_return_sequences;
+    bool do_sample;
+};
+
+#define STAGES_GEN_STR(S, field, member, name, arg, help)                                      \
+    OPT_STR(S, field.member, 0, name, arg, help)
+
+/* Their rows in a subcommand's option table. */
+#define STAGES_GEN_OPTS(S, field)                                                              \
+    STAGES_GEN_STR(S, field, max_new_tokens, "max-new-tokens", "N", "tokens of an answer"),    \
+        STAGES_GEN_STR(S, field, min_new_tokens, "min-new-tokens", "N", "at least so many"),   \
+        STAGES_GEN_STR(S, field, num_beams, "num-beams", "N", "beam search"),                  \
+        STAGES_GEN_STR(S, field, length_penalty, "length-penalty", "X",                        \
+                       "beams: above 0 longer"),                                               \
+        STAGES_GEN_STR(S, field, early_stopping, "early-stopping", "WORD",                     \
+                       "beams: true, false, never"),                                           \
+        STAGES_GEN_STR(S, field, repetition_penalty, "repetition-penalty", "X", "1 is none"),  \
+        STAGES_GEN_STR(S, field, no_repeat_ngram_size, "no-repeat-ngram-size", "N",            \
+                       "0 is none"),                                                           \
+        OPT_FLAG(S, field.do_sample, 0, "do-sample",                                           \
+                 "draw tokens instead of taking the best"),                                    \
+        STAGES_GEN_STR(S, field, temperature, "temperature", "X", "sampling"),                 \
+        STAGES_GEN_STR(S, field, top_k, "top-k", "N", "sampling"),                             \
+        STAGES_GEN_STR(S, field, top_p, "top-p", "X", "sampling"),                             \
+        STAGES_GEN_STR(S, field, num_return_sequences, "num-return-sequences", "N",            \
+                       "answers a question"),                                                  \
+        STAGES_GEN_STR(S, field, seed, "seed", "N", "sampling")
+
+/* The model and what all compute stages take; strings as given, NULL for the default. */
+struct stages_common {
+    const char *model, *threads, *batch;
+};
+#define STAGES_COMMON_OPTS(S, field)                                                           \
+    OPT_STR(S, field.model, 'm', "model", "MODEL",                                             \
+            "directory, or ORG/NAME[@REV] in the Hugging Face cache"),                         \
+        OPT_STR(S, field.threads, 't', "threads", "N", "threads to compute with"),             \
+        OPT_STR(S, field.batch, 'b', "batch-size", "N", "records computed together")
+
+/* One command each; the caller adds what is its own. */
+void stages_img_encode(struct pipeline *p, const struct stages_common *c);
+void stages_qformer(struct pipeline *p, const struct stages_common *c);
+void stages_tokenize(struct pipeline *p, const struct stages_common *c);
+void stages_generate(struct pipeline *p, const struct stages_common *c,
+                     const struct stages_gen *g);
+void stages_decode(struct pipeline *p, const struct stages_common *c);
+
+/* The pipeline on standard error, ready to paste, for --verbose. */
+int stages_show(const struct pipeline *p);
+
+#endif
