@@ -10,10 +10,10 @@
 #include <unistd.h>
 
 struct args {
-    struct cli_common c;
+    const char *out;
 };
 
-static const struct opt opts[] = { OPT_COMMON(struct args, c), OPT_END };
+static const struct opt opts[] = { OPT_OUTPUT(struct args, out), OPT_END };
 
 struct cat {
     char **files; /* the operands not yet opened */
@@ -76,7 +76,7 @@ int main(int argc, char **argv)
                                          .opts = opts },
                           argc, argv, &a);
     struct cat c = { .files = argv + first, .left = argc - first };
-    struct stage s = { .program = "tensor-cat", .output = a.c.out, .ctx = &c, .step = step };
+    struct stage s = { .program = "tensor-cat", .output = a.out, .ctx = &c, .step = step };
     if (c.left)
         s.next = next; /* no operands: the input stream, its chain of producers kept */
     int rc = stage_run(&s);

@@ -1,13 +1,12 @@
 /* tensor-info - what is in a stream of records: ids, names, types, shapes, ranges.
  * Manual: man/tensor-info.1. */
-#include "base/buf.h"
 #include "cli/die.h"
 #include "cli/opt.h"
+#include "front/describe.h"
 #include "tensor/stats.h"
 #include "wire/wire.h"
 
 #include <fcntl.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -19,69 +18,6 @@ struct args {
 static const struct opt opts[] = {
     OPT_FLAG(struct args, json, 0, "json", "one JSON object a record"), OPT_END
 };
-
-static const char *const type_name[] = { "nil", "bool", "int",    "float",
-                                         "str", "bin",  "tensor", "other" };
-
-static json_t *real_or_null(double v)
-{
-    return v == v ? json_real(v) : json_null();
-}
-
-static json_t *tensor_json(struct tensor t)
-{
-    struct tensor_stats s = tensor_stats(t);
-    json_t *shape = json_array();
-    for (int i = 0; i < t.ndim; i++)
-        json_array_append_new(shape, json_integer(t.dim[i]));
-    return json_pack("{s:s, s:o, s:o, s:o, s:o, s:I}", "dtype", dtype_name(t.dtype), "shape",
-                     shape, "min", real_or_null(s.min), "mean", real_or_null(s.mean), "max",
-                     real_or_null(s.max), "not_finite", (json_int_t)s.bad);
-}
-
-static json_t *value_json(const struct record_field *f)
-{
-    switch (f->type) {
-    case RECORD_BOOL:
-        return json_boolean(f->i);
-    case RECORD_INT:
-        return json_integer(f->i);
-    case RECORD_FLOAT:
-        return real_or_null(f->f);
-    case RECORD_STR:
-        return json_stringn(f->str, f->str_len);
-    case RECORD_TENSOR:
-        return tensor_json(f->tensor);
-    case RECORD_BIN:
-        return json_pack("{s:s, s:I}", "type", "bin", "bytes", (json_int_t)f->str_len);
-    case RECORD_NIL:
-    case RECORD_OTHER:
-        break;
-    }
-    return json_pack("{s:s, s:I}", "type", type_name[f->type], "bytes", (json_int_t)f->raw_len);
-}
-
-static json_t *error_json(const struct record_error *e)
-{
-    return json_pack("{s:s, s:s, s:s}", "kind", e->kind, "stage", e->stage, "message",
-                     e->message);
-}
-
-static void print_json(const struct record *rec)
-{
-    struct record_error e;
-    bool failed = record_get_error(&e, rec);
-    json_t *o = json_object();
-    for (int i = 0; i < rec->n; i++) {
-        const struct record_field *f = &rec->field[i];
-        bool err = failed && f->key_len == 3 && !memcmp(f->key, "err", 3);
-        json_t *v = err ? error_json(&e) : value_json(f);
-        json_object_setn_new_nocheck(o, f->key, f->key_len, v ? v : json_null());
-    }
-    json_dumpf(o, stdout, JSON_COMPACT);
-    putchar('\n');
-    json_decref(o);
-}
 
 /* Text from anywhere, for a terminal: no control characters, at most 60 bytes. */
 static void print_text(const char *s, size_t n)
@@ -95,6 +31,10 @@ static void print_text(const char *s, size_t n)
 static void print_tensor(struct tensor t)
 {
     char shape[TENSOR_SHAPE_MAX];
+    if (tensor_count(t) == 0) {
+        printf("%-4s %-16s empty\n", dtype_name(t.dtype), tensor_shape_str(shape, t));
+        return;
+    }
     struct tensor_stats s = tensor_stats(t);
     printf("%-4s %-16s min %-11.5g mean %-11.5g max %.5g", dtype_name(t.dtype),
            tensor_shape_str(shape, t), s.min, s.mean, s.max);
@@ -115,7 +55,7 @@ static void print_field(const struct record_field *f)
     else if (f->type == RECORD_FLOAT)
         printf("%.9g\n", f->f);
     else
-        printf("%s, %zu bytes\n", type_name[f->type],
+        printf("%s, %zu bytes\n", describe_type(f->type),
                f->type == RECORD_BIN ? f->str_len : f->raw_len);
 }
 
@@ -140,7 +80,7 @@ static int run(const struct args *a, int fd, const char *name)
     record_init(&rec);
     int got = in ? 1 : -1;
     while (got > 0 && (got = wire_read(in, &rec)) > 0)
-        a->json ? print_json(&rec) : print_record(&rec);
+        a->json ? describe_json(stdout, &rec) : print_record(&rec);
     int rc = got < 0 ? -1 : wire_reader_counts(in).errors != 0;
     record_release(&rec);
     wire_reader_free(in);

@@ -74,8 +74,10 @@ struct cli_common {
     bool keep;       /* tensors this stage consumed stay in the record */
     bool verbose;
 };
+#define OPT_OUTPUT(S, field)                                                                   \
+    OPT_STR(S, field, 'o', "output", "FILE", "write to FILE (complete or not at all)")
 #define OPT_COMMON(S, field)                                                                   \
-    OPT_STR(S, field.out, 'o', "output", "FILE", "write to FILE (complete or not at all)"),    \
+    OPT_OUTPUT(S, field.out),                                                                  \
         OPT_FLAG(S, field.keep, 0, "keep", "keep the tensors this stage consumes"),            \
         OPT_FLAG(S, field.fail_fast, 0, "fail-fast", "stop at the first record that fails"),   \
         OPT_FLAG(S, field.verbose, 'v', "verbose", "say on standard error what is done")

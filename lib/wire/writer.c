@@ -77,6 +77,8 @@ void wire_writer_free(struct wire_writer *w)
 {
     if (!w)
         return;
+    if (w->digest && w->out.len)
+        flush(w); /* a run that failed still hands on its complete records; no end follows */
     sha256_free(w->digest);
     buf_release(&w->out);
     free(w);
