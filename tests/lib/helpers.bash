@@ -10,6 +10,11 @@ setup() {
 # repo - the source tree's root
 repo="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
 
+# need_fixture NAME - skips the test if that file of the fixtures is not on this machine
+need_fixture() {
+    [ -e "$VQA_FIXTURES/$1" ] || skip "fixtures: no $1"
+}
+
 # status_is N COMMAND... - runs it with stderr kept in $stderr and checks the exit status
 status_is() {
     local want=$1

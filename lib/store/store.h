@@ -1,0 +1,131 @@
+/* store.h - a Hugging Face checkpoint: config.json and the tensors of its safetensors files,
+ * mapped read-only and shared between processes.
+ *
+ * Owns:      names, shapes and dtypes on disk; every offset is checked against the file.
+ * Knows nothing of: what a tensor is for; it does not compute.
+ * Lifetime:  tensors are views of the mapping, until store_close().
+ * Errors:    NULL or -1 with err set: ERR_NOINPUT no such directory or file, ERR_DATA a damaged
+ *            file, ERR_CONFIG config and weights disagree or a key is wrong. */
+#ifndef STORE_STORE_H
+#define STORE_STORE_H
+
+#include "base/arena.h"
+#include "tensor/tensor.h"
+
+#include <stdbool.h>
+
+struct store;
+
+/* Reads config.json. The weights (model.safetensors, or the shards that
+ * model.safetensors.index.json names) are mapped and their headers checked at the first look
+ * for a tensor. A directory with only *.bin, a git-lfs pointer in place of a file and a missing
+ * shard are told by name. */
+struct store *store_open(const char *dir);
+void store_close(struct store *s);
+
+const char *store_dir(const struct store *s);
+
+/* What identifies the weights in a stream's header: 64 hex digits. blip2-model(7) says of which
+ * bytes. NULL with err set. */
+const char *store_fingerprint(struct store *s);
+
+/* The tensor of that exact name: 1, 0 absent, -1 if the weights cannot be read. */
+int store_find(struct tensor *t, struct store *s, const char *name);
+
+/* ---- config.json ---- */
+
+enum store_config_type {
+    STORE_END,
+    STORE_INT,   /* int64_t */
+    STORE_FLOAT, /* double */
+    STORE_BOOL,  /* bool */
+    STORE_WORD,  /* int: index into words, which ends in NULL */
+};
+
+/* One key: a path with dots from the section ("hidden_size"), several spellings separated by
+ * '|' (the first one present wins); absent or null gives def. Hugging Face leaves defaults out
+ * of config.json, so def is the class's default, not an error. */
+struct store_config {
+    enum store_config_type type;
+    const char *key;
+    size_t offset;
+    double def, min, max;
+    const char *const *words;
+};
+#define STORE_CONFIG_INT(S, field, key, def, min, max)                                         \
+    {                                                                                          \
+        STORE_INT, key, offsetof(S, field), def, min, max, NULL                                \
+    }
+#define STORE_CONFIG_FLOAT(S, field, key, def, min, max)                                       \
+    {                                                                                          \
+        STORE_FLOAT, key, offsetof(S, field), def, min, max, NULL                              \
+    }
+#define STORE_CONFIG_BOOL(S, field, key, def)                                                  \
+    {                                                                                          \
+        STORE_BOOL, key, offsetof(S, field), def, 0, 1, NULL                                   \
+    }
+#define STORE_CONFIG_WORD(S, field, key, def, words)                                           \
+    {                                                                                          \
+        STORE_WORD, key, offsetof(S, field), def, 0, 0, words                                  \
+    }
+#define STORE_CONFIG_END                                                                       \
+    {                                                                                          \
+        STORE_END, NULL, 0, 0, 0, 0, NULL                                                      \
+    }
+
+/* Fills the struct at out from config.json's section ("vision_config"; "" is the top level; an
+ * absent section gives defaults). -1 (ERR_CONFIG): "config.json: vision_config.hidden_size:
+ * -3, expected an integer from 1 to 16384". */
+int store_config(void *out, const struct store *s, const char *section,
+                 const struct store_config *keys);
+
+/* Whether the key is there and not null; and a str value ("" if absent). */
+bool store_config_has(const struct store *s, const char *section, const char *key);
+const char *store_config_str(const struct store *s, const char *section, const char *key);
+
+/* ---- binding names to struct fields ---- */
+
+/* Sizes by letter, as blip2-model(7) uses them: dims.of['D' - 'A'] = 1408. */
+struct store_dims {
+    int64_t of[26];
+};
+
+enum store_bind_flags {
+    STORE_OPTIONAL = 1, /* absent: the tensor's data stays NULL */
+    STORE_F32 = 2, /* copied to f32 in the arena (biases, norms, embeddings of positions) */
+};
+
+/* One tensor: its name after the prefix, its shape as products of numbers and letters
+ * ("3D,D"; "1,N,D"), and where its struct tensor lies. Without STORE_F32 the tensor is a view
+ * in its stored dtype (f32, f16 or bf16), copied only if it is not aligned to its item size. */
+struct store_bind {
+    const char *name, *shape;
+    size_t offset;
+    int flags;
+};
+#define STORE_BIND(S, field, name, shape)                                                      \
+    {                                                                                          \
+        name, shape, offsetof(S, field), 0                                                     \
+    }
+#define STORE_BIND_F32(S, field, name, shape)                                                  \
+    {                                                                                          \
+        name, shape, offsetof(S, field), STORE_F32                                             \
+    }
+#define STORE_BIND_OPTIONAL(S, field, name, shape)                                             \
+    {                                                                                          \
+        name, shape, offsetof(S, field), STORE_F32 | STORE_OPTIONAL                            \
+    }
+#define STORE_BIND_END                                                                         \
+    {                                                                                          \
+        NULL, NULL, 0, 0                                                                       \
+    }
+
+/* Finds all tensors of a table under prefix (printf style: "encoder.layers.%d." with i). Checks
+ * presence, dtype and shape of every one before it fails, and names the first with the number
+ * of others: "vision_model.encoder.layers.3.self_attn.qkv.weight: shape (4224, 1407), expected
+ * (4224, 1408) (and 2 more)". */
+int store_bind(void *out, struct store *s, const char *prefix, int i,
+               const struct store_bind *table, const struct store_dims *dims,
+               struct arena *mem);
+
+#endif

@@ -1,0 +1,43 @@
+/* bpe.h - OPT's byte-level BPE: from tokenizer.json, or vocab.json with merges.txt.
+ *
+ * Any bytes can be encoded; encode then decode gives valid UTF-8 back unchanged.
+ * Source:  blip2.md 6.1; Hugging Face tokenizers ByteLevel and BPE, GPT2Tokenizer.
+ * Errors:  NULL or -1 with err set: ERR_NOINPUT no tokenizer files, ERR_DATA damaged ones. */
+#ifndef TEXT_BPE_H
+#define TEXT_BPE_H
+
+#include "base/buf.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct bpe;
+
+struct bpe *bpe_open(const char *dir);
+void bpe_close(struct bpe *t);
+
+/* Ids, growing as needed; owns v until ids_release(). */
+struct bpe_ids {
+    int64_t *v;
+    size_t n, cap;
+};
+void bpe_ids_release(struct bpe_ids *ids);
+
+enum bpe_flags {
+    BPE_BOS = 1,      /* the template's leading </s> */
+    BPE_SPECIALS = 2, /* "</s>" and the like in the text become their ids, as the reference
+                         does; without it they are ordinary text */
+};
+
+/* Appends the ids of n bytes of text. */
+int bpe_encode(struct bpe_ids *out, const struct bpe *t, const char *s, size_t n, int flags);
+
+/* Appends the text of ids; bytes that are not UTF-8 become U+FFFD. skip_specials drops special
+ * tokens; ids beyond the vocabulary give nothing. */
+int bpe_decode(struct buf *out, const struct bpe *t, const int64_t *ids, size_t n,
+               bool skip_specials);
+
+int64_t bpe_id(const struct bpe *t, const char *token); /* -1: no such token */
+
+#endif
