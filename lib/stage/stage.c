@@ -186,6 +186,13 @@ static int loop(struct stage_io *io)
     return got < 0 ? err_set(kind, "%s", msg) : 0;
 }
 
+static void say_counts(const struct stage_io *io)
+{
+    struct wire_counts c = wire_writer_counts(io->out);
+    io->s->say("%llu records out, %llu of them errors", (unsigned long long)c.records,
+               (unsigned long long)c.errors);
+}
+
 int stage_run(const struct stage *s)
 {
     struct stage_io io = { .s = s, .in_fd = -1, .out_fd = -1 };
@@ -196,6 +203,8 @@ int stage_run(const struct stage *s)
         rc = wire_finish(io.out);
     if (rc == 0)
         rc = publish(&io);
+    if (s->say && io.out)
+        say_counts(&io);
     if (rc == 0)
         rc = wire_writer_counts(io.out).errors != 0;
     close_all(&io);

@@ -37,6 +37,9 @@ struct stage {
 
     /* Told of each record that failed here (cli_report), or NULL. */
     void (*report)(const char *id, const char *message);
+
+    /* Told what was done, in one line at the end (cli_warn under --verbose), or NULL. */
+    void (*say)(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 };
 
 int stage_run(const struct stage *s);

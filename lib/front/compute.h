@@ -1,0 +1,29 @@
+/* compute.h - what a stage that runs a model holds: the checkpoint, threads, kernels, memory.
+ *
+ * Lifetime:  everything lives from compute_open() to compute_close(); activations until the
+ *            stage resets `scratch`, once a batch.
+ * Errors:    -1 with err set, as front/model.h, store/store.h and nn/nn.h say. */
+#ifndef FRONT_COMPUTE_H
+#define FRONT_COMPUTE_H
+
+#include "cli/opt.h"
+#include "nn/nn.h"
+#include "store/store.h"
+
+struct compute {
+    struct store *store;
+    struct pool *pool;
+    struct arena weights; /* tables of the model; big weights are views of the store */
+    struct arena scratch; /* activations */
+    struct nn nn;
+};
+
+/* Finds and opens the model of -m, starts -t threads, picks the kernels of $VQA_CPU. A zeroed
+ * struct; close it also after a failure. */
+int compute_open(struct compute *c, const struct cli_model *args);
+void compute_close(struct compute *c);
+
+/* For --version: the instruction sets. */
+const char *compute_version(void);
+
+#endif
