@@ -40,6 +40,7 @@ CMDS     := $(CMD_SRC:cmd/%.c=$(BUILD)/bin/%)
 UNIT_SRC := $(sort $(wildcard tests/unit/*.c))
 UNITS    := $(UNIT_SRC:%.c=$(BUILD)/%)
 MANS     := $(sort $(wildcard man/*.[1-9]))
+SHARED   := $(sort $(wildcard share/demo-model/* share/examples/*))
 ARCHIVE  := $(BUILD)/libvqa.a
 
 # V=1 shows the commands
@@ -89,9 +90,10 @@ check:
 
 INSTALLED_CMDS = $(CMD_SRC:cmd/%.c=%)
 install: all
-	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(DATADIR)
+	install -d $(DESTDIR)$(BINDIR)
 	install -m 755 $(CMDS) $(DESTDIR)$(BINDIR)
-	cp -R --no-preserve=ownership share/demo-model share/examples $(DESTDIR)$(DATADIR)
+	set -e; for f in $(SHARED); do d=$(DESTDIR)$(DATADIR)/$$(basename $$(dirname $$f)); \
+	    install -d $$d; install -m 644 $$f $$d; done
 	set -e; for p in $(MANS); do d=$(DESTDIR)$(MANDIR)/man$${p##*.}; \
 	    install -d $$d; install -m 644 $$p $$d; done
 
@@ -101,7 +103,7 @@ uninstall:
 	set -e; for p in $(notdir $(MANS)); do rm -f $(DESTDIR)$(MANDIR)/man$${p##*.}/$$p; done
 
 clean:
-	rm -rf build build-san
+	rm -rf build build-san build-clang
 
 FORCE:
 .PHONY: all units test check install uninstall clean FORCE
