@@ -7,9 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ERR_MAX 512
-
 static _Thread_local enum err_kind last_kind;
+static _Thread_local bool last_said;
 static _Thread_local char last_msg[ERR_MAX];
 
 static const char *const kind_name[ERR_KINDS] = {
@@ -30,6 +29,7 @@ static void one_line(char *s)
 static void set(enum err_kind kind, const char *fmt, va_list ap)
 {
     last_kind = kind;
+    last_said = false;
     char msg[ERR_MAX]; /* the arguments may point into last_msg */
     vsnprintf(msg, sizeof msg, fmt, ap);
     memcpy(last_msg, msg, sizeof msg);
@@ -94,9 +94,34 @@ enum err_kind err_kind(void)
     return last_kind;
 }
 
+void err_set_said(void)
+{
+    last_said = true;
+}
+
+bool err_said(void)
+{
+    return last_said;
+}
+
+void err_save(struct err_saved *s)
+{
+    s->kind = last_kind;
+    s->said = last_said;
+    memcpy(s->msg, last_msg, sizeof s->msg);
+}
+
+void err_restore(const struct err_saved *s)
+{
+    last_kind = s->kind;
+    last_said = s->said;
+    memcpy(last_msg, s->msg, sizeof last_msg);
+}
+
 void err_clear(void)
 {
     last_kind = ERR_NONE;
+    last_said = false;
     last_msg[0] = '\0';
 }
 

@@ -10,6 +10,8 @@
 #ifndef BASE_ERR_H
 #define BASE_ERR_H
 
+#include <stdbool.h>
+
 /* Each kind has one exit status (lib/cli/die.c) and one name in error records. */
 enum err_kind {
     ERR_NONE,
@@ -45,6 +47,21 @@ int err_nomem(const char *what);
 const char *err_msg(void);
 enum err_kind err_kind(void);
 void err_clear(void);
+
+/* Marks the present failure as told to the user already (by the program that it happened in),
+ * so that lib/cli exits by its kind without saying it again. */
+void err_set_said(void);
+bool err_said(void);
+
+/* The failure put aside while something else that may fail is done. */
+#define ERR_MAX 512
+struct err_saved {
+    enum err_kind kind;
+    bool said;
+    char msg[ERR_MAX];
+};
+void err_save(struct err_saved *s);
+void err_restore(const struct err_saved *s);
 
 /* The kind's name in records and JSON ("data", "noinput", ...), and back (ERR_DATA if unknown).
  */

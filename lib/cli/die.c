@@ -67,9 +67,16 @@ int cli_status(enum err_kind kind)
     return status_of[kind];
 }
 
+/* What another program of the pipe has said already is not said twice. */
+static void say_error(void)
+{
+    if (!err_said())
+        say(err_msg());
+}
+
 _Noreturn void cli_die(void)
 {
-    say(err_msg());
+    say_error();
     exit(cli_status(err_kind()));
 }
 
@@ -82,7 +89,7 @@ _Noreturn void cli_die_with(int ignored)
 int cli_finish(int rc)
 {
     if (rc < 0)
-        say(err_msg());
+        say_error();
     int status = rc < 0 ? cli_status(err_kind()) : rc;
     int late = ferror(stdout);
     if ((fclose(stdout) || late) && errno != EBADF && status == 0) {

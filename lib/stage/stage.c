@@ -109,6 +109,13 @@ static void close_all(struct stage_io *io)
     }
 }
 
+/* Whoever reads our standard output learns that, and why, there will be no end. */
+static void tell_reader(const struct stage *s)
+{
+    if (is_stdio(s->output) && !isatty(STDOUT_FILENO))
+        wire_abort(STDOUT_FILENO, s->program);
+}
+
 /* The model is loaded between the input's header and ours: a stage that gets nothing, or the
  * wrong thing, says so without reading gigabytes first. */
 static int begin(struct stage_io *io)
@@ -162,7 +169,8 @@ static int read_one(struct stage_io *io, struct record *rec)
     return io->s->next(io->s->ctx, rec);
 }
 
-/* Error records pass on untouched, in their place: what waits before them goes first. */
+/* Error records pass on untouched, in their place: what waits before them goes first. A batch
+ * does not wait for records that nobody has sent yet: a conversation is not held up. */
 static int loop(struct stage_io *io)
 {
     int limit = io->s->batch > 0 ? io->s->batch : 1, got;
@@ -174,16 +182,17 @@ static int loop(struct stage_io *io)
                 return -1;
             continue;
         }
-        if (++io->n == limit && run_batch(io) < 0)
+        bool more = ++io->n < limit && (!io->in || wire_ready(io->in));
+        if (!more && run_batch(io) < 0)
             return -1;
     }
     /* What was read completely before the input broke off is still answered. */
-    enum err_kind kind = err_kind();
-    char msg[512];
-    snprintf(msg, sizeof msg, "%s", err_msg());
+    struct err_saved e;
+    err_save(&e);
     if (run_batch(io) < 0)
         return -1;
-    return got < 0 ? err_set(kind, "%s", msg) : 0;
+    err_restore(&e);
+    return got;
 }
 
 static void say_counts(const struct stage_io *io)
@@ -208,5 +217,7 @@ int stage_run(const struct stage *s)
     if (rc == 0)
         rc = wire_writer_counts(io.out).errors != 0;
     close_all(&io);
+    if (rc < 0)
+        tell_reader(s);
     return rc;
 }

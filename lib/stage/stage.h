@@ -19,8 +19,8 @@ struct stage {
     const char *args;   /* command line for the header, or NULL */
     const char *input;  /* a file, or NULL or "-": standard input; ignored with next */
     const char *output; /* a file (appears complete or not at all), or NULL: standard output */
-    int batch;          /* most records handed to step at once; 0: 1 */
-    bool fail_fast;     /* the first failed record is the run's failure */
+    int batch;      /* most records handed to step at once; 0: 1. Fewer, if no more are there */
+    bool fail_fast; /* the first failed record is the run's failure */
     void *ctx;
 
     /* Called once, after the input's header is known: loads what step needs. Gives the model's

@@ -1,9 +1,11 @@
-/* error.c - error records: {"id", "err": {kind, stage, message}}. See record.h. */
+/* error.c - error records, and the abort record that ends a stream. See record.h, wire.h. */
 #include "base/err.h"
+#include "base/io.h"
 #include "base/utf8.h"
 #include "wire/pack.h"
 #include "wire/record.h"
 #include "wire/unpack.h"
+#include "wire/wire.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -64,6 +66,25 @@ static void make_utf8(char *s)
             *s = '?';
             step = 1;
         }
+}
+
+static int to_fd(void *ctx, const void *p, size_t n)
+{
+    return io_write_full(*(int *)ctx, p, n);
+}
+
+void wire_abort(int fd, const char *program)
+{
+    char message[ERR_MAX];
+    struct err_saved e;
+    err_save(&e);
+    if (e.said)
+        snprintf(message, sizeof message, "%s", e.msg);
+    else
+        snprintf(message, sizeof message, "%.64s: %.*s", program, ERR_MAX - 70, e.msg);
+    make_utf8(message);
+    pack_abort(to_fd, &fd, err_kind_name(e.kind), message);
+    err_restore(&e);
 }
 
 static void keep_only(struct record *r, const char *const *keys)

@@ -169,6 +169,20 @@ int pack_end(pack_sink *sink, void *ctx, struct wire_counts c, const unsigned ch
     return o.failed ? -1 : 0;
 }
 
+int pack_abort(pack_sink *sink, void *ctx, const char *kind, const char *message)
+{
+    struct out o;
+    out_init(&o, sink, ctx);
+    msgpack_pack_map(&o.pk, 1);
+    put_cstr(&o, "abort");
+    msgpack_pack_map(&o.pk, 2);
+    put_cstr(&o, "kind");
+    put_cstr(&o, kind);
+    put_cstr(&o, "message");
+    put_cstr(&o, message);
+    return o.failed ? -1 : 0;
+}
+
 static int to_buf(void *ctx, const void *p, size_t n)
 {
     return buf_append(ctx, p, n);

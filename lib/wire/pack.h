@@ -17,6 +17,9 @@ int pack_header(pack_sink *sink, void *ctx, const void *via, size_t via_bytes, s
 /* {"end": {"records", "errors", "sha256"}} */
 int pack_end(pack_sink *sink, void *ctx, struct wire_counts c, const unsigned char *sha256);
 
+/* {"abort": {kind, message}} */
+int pack_abort(pack_sink *sink, void *ctx, const char *kind, const char *message);
+
 /* The value of "err" of an error record: {kind, stage, message}. */
 int pack_error(struct buf *out, const char *kind, const char *stage, const char *message);
 

@@ -7,8 +7,11 @@
 #include "wire/unpack.h"
 #include "wire/wire.h"
 
+#include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define RECORD_MAX ((size_t)64 << 20)
 #define KEY_MAX    128
@@ -250,6 +253,32 @@ static int take_end(struct wire_reader *r, const struct record *rec)
     return 0;
 }
 
+/* -1 always: the failure of the producer becomes ours. */
+static int take_abort(const struct wire_reader *r, const struct record *rec)
+{
+    struct unpack v;
+    struct unpack_token kind = { 0 }, message = { 0 };
+    char name[16];
+    if (lookup(&v, span(&rec->field[0]), "kind"))
+        kind = unpack_next(&v);
+    if (lookup(&v, span(&rec->field[0]), "message"))
+        message = unpack_next(&v);
+    if (kind.type != UNPACK_STR || message.type != UNPACK_STR)
+        return err_set(ERR_DATA, "malformed: an abort record without kind and message");
+    snprintf(name, sizeof name, "%.*s", (int)kind.n, (const char *)kind.p);
+    err_set(err_kind_named(name), "%.*s", (int)message.n, (const char *)message.p);
+    struct stat st;
+    if (fstat(r->fd, &st) == 0 && (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode)))
+        err_set_said();
+    return -1;
+}
+
+/* The input's name in front, unless the message is another program's. */
+static int fail(const struct wire_reader *r)
+{
+    return err_said() ? -1 : err_wrap("%s", r->name);
+}
+
 static void account(struct wire_reader *r, const struct record *rec)
 {
     bool error = record_is_error(rec);
@@ -281,6 +310,8 @@ static int read_value(struct wire_reader *r, struct record *rec)
         return -1;
     if (is_only(rec, "stream"))
         return take_header(r, rec) < 0 ? -1 : 2;
+    if (is_only(rec, "abort"))
+        return take_abort(r, rec);
     if (is_only(rec, "end"))
         return take_end(r, rec) < 0 ? -1 : 2;
     account(r, rec);
@@ -298,13 +329,20 @@ int wire_read(struct wire_reader *r, struct record *rec)
         got = err_set(ERR_DATA, "truncated: the stream ends without its end record");
     if (got <= 0)
         record_clear(rec);
-    return got < 0 ? err_wrap("%s", r->name) : got;
+    return got < 0 ? fail(r) : got;
 }
 
-/* A header is consumed at once, any other first value is kept for wire_read(). */
+/* Whether the value of len bytes at hand is a map whose one key is that word. */
+static bool begins(const struct wire_reader *r, size_t len, const char *word)
+{
+    size_t n = strlen(word);
+    return len > n + 2 && r->base[0] == 0x81 && r->base[1] == (0xa0 | n) &&
+           !memcmp(r->base + 2, word, n);
+}
+
+/* A header (or an abort) is consumed at once, any other first value is kept for wire_read(). */
 int wire_start(struct wire_reader *r)
 {
-    static const unsigned char header[] = { 0x81, 0xa6, 's', 't', 'r', 'e', 'a', 'm' };
     if (r->started)
         return 0;
     size_t len;
@@ -315,18 +353,24 @@ int wire_start(struct wire_reader *r)
         return err_wrap("%s", r->name);
     r->started = true;
     r->pending = len;
-    if (len < sizeof header || memcmp(r->base, header, sizeof header))
+    if (!begins(r, len, "stream") && !begins(r, len, "abort"))
         return 0;
     struct record rec;
     record_init(&rec);
     got = read_value(r, &rec);
-    if (got == 1) { /* {"stream": <not a map>}: an ordinary record; read it again */
+    if (got == 1) { /* <not a map>: an ordinary record; read it again */
         r->at -= len;
         r->pending = len;
         r->total = r->part = (struct wire_counts){ 0 };
     }
     record_release(&rec);
-    return got < 0 ? err_wrap("%s", r->name) : 0;
+    return got < 0 ? fail(r) : 0;
+}
+
+bool wire_ready(const struct wire_reader *r)
+{
+    struct pollfd p = { r->fd, POLLIN, 0 };
+    return r->at < r->in.len || poll(&p, 1, 0) != 0;
 }
 
 struct wire_counts wire_reader_counts(const struct wire_reader *r)

@@ -30,8 +30,13 @@ void wire_reader_free(struct wire_reader *r);
 int wire_start(struct wire_reader *r);
 
 /* The next record. Checks counts and digest when the end record comes; a stream that began with
- * a header and stops without one fails with "truncated". Concatenated streams are one. */
+ * a header and stops without one fails with "truncated". Concatenated streams are one. An abort
+ * record is the failure that it tells of, and err_said() if it came through a pipe or socket:
+ * its producer has said it. */
 int wire_read(struct wire_reader *r, struct record *rec);
+
+/* Whether wire_read() has something to work on now: bytes, or the end of the input. */
+bool wire_ready(const struct wire_reader *r);
 
 /* Who makes a stream: one link of the chain in its header. */
 struct wire_producer {
@@ -50,6 +55,12 @@ int wire_write(struct wire_writer *w, const struct record *rec);
 
 /* The end record; nothing may follow. */
 int wire_finish(struct wire_writer *w);
+
+/* Ends a stream that cannot go on with {"abort": {kind, message}} of the present failure, so
+ * that the programs after this one stop with its status and only this one says why. Written to
+ * the bare descriptor: the failure may come before there is a writer. What cannot be written is
+ * lost. */
+void wire_abort(int fd, const char *program);
 
 /* So far: records read or written, and how many of them were errors. */
 struct wire_counts {

@@ -65,7 +65,7 @@ P
     one_line
     status_is 0 python3 -c 'import msgpack_numpy as m
 print([list(r)[0] for r in m.Unpacker(open("got", "rb"))])'
-    [ "$output" = "['stream', 'id', 'id']" ]
+    [ "$output" = "['stream', 'id', 'id', 'abort']" ]
     status_is 65 tensor-info got
 }
 
@@ -74,6 +74,19 @@ print([list(r)[0] for r in m.Unpacker(open("got", "rb"))])'
     status_is 65 bash -c '(head -c 300 a; kill -9 $BASHPID) | tensor-cat >/dev/null'
     status_is 65 sh -c '(exit 1) | tensor-cat >/dev/null'
     says "empty, expected a stream of records"
+}
+
+@test "a failure is said once, by the program it happened in, and all later ones stop with its status" {
+    run bash -c 'tensor-cat nosuch | tensor-cat | tensor-cat | tensor-info; echo "${PIPESTATUS[@]}"'
+    [ "$output" = $'tensor-cat: nosuch: No such file or directory\n66 66 66 66' ]
+    status_is 66 bash -c 'tensor-cat nosuch >saved'
+    status_is 66 tensor-info saved
+    says "tensor-info: saved: tensor-cat: nosuch: No such file or directory"
+    printf '\x81\xa5abort\x01' >number
+    status_is 0 tensor-cat -o out number # a record of somebody's whose only field is called so
+    printf '\x81\xa5abort\x80' >empty
+    status_is 65 tensor-cat -o out2 empty
+    says "malformed: an abort record without kind and message"
 }
 
 @test "an output file appears whole or not at all" {
