@@ -25,11 +25,19 @@ void store_close(struct store *s);
 
 const char *store_dir(const struct store *s);
 
-/* What identifies the weights in a stream's header: 64 hex digits. blip2-model(7) says of which
- * bytes. NULL with err set. */
+/* What identifies the weights in a stream's header: 64 hex digits, cheap for gigabytes. SHA-256
+ * of, one after the other:
+ *
+ *   "config.json SIZE\n" and that file's bytes; then for each weights file, by name,
+ *   "NAME SIZE\n", its header (the length and the JSON), and 64 blocks of 4096 bytes of its
+ *   data, block i at offset floor((n - 4096) i / 63) of n bytes; all of them if n <= 262144.
+ *
+ * Fine-tuning, another dtype and a truncated file change it; a change of single bytes between
+ * the blocks does not: 'vqa models verify' reads everything. NULL with err set. */
 const char *store_fingerprint(struct store *s);
 
-/* The tensor of that exact name: 1, 0 absent, -1 if the weights cannot be read. */
+/* The tensor of that exact name: 1, 0 absent, -1 if the weights cannot be read or this tensor
+ * has a dtype or a rank that struct tensor has not (ERR_CONFIG). */
 int store_find(struct tensor *t, struct store *s, const char *name);
 
 /* ---- config.json ---- */
@@ -44,7 +52,8 @@ enum store_config_type {
 
 /* One key: a path with dots from the section ("hidden_size"), several spellings separated by
  * '|' (the first one present wins); absent or null gives def. Hugging Face leaves defaults out
- * of config.json, so def is the class's default, not an error. */
+ * of config.json, so def is the class's default, not an error. A pair of equal integers counts
+ * as one integer: newer files give image_size so. */
 struct store_config {
     enum store_config_type type;
     const char *key;
@@ -92,7 +101,7 @@ struct store_dims {
 
 enum store_bind_flags {
     STORE_OPTIONAL = 1, /* absent: the tensor's data stays NULL */
-    STORE_F32 = 2, /* copied to f32 in the arena (biases, norms, embeddings of positions) */
+    STORE_F32 = 2,      /* as f32, in the arena unless stored so (biases, norms, positions) */
 };
 
 /* One tensor: its name after the prefix, its shape as products of numbers and letters

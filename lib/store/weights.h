@@ -1,0 +1,24 @@
+/* weights.h - all tensors of a checkpoint directory by name, whatever files they lie in.
+ *
+ * Files:     model.safetensors, else the shards that model.safetensors.index.json names.
+ * Lifetime:  everything until weights_close().
+ * Errors:    NULL with err set: ERR_NOINPUT no weights there or a shard is missing, ERR_DATA a
+ *            damaged file, a tensor twice, or one that is not where the index says. */
+#ifndef STORE_WEIGHTS_H
+#define STORE_WEIGHTS_H
+
+#include "base/sha256.h"
+#include "store/safetensors.h"
+
+struct weights;
+
+struct weights *weights_open(const char *dir);
+void weights_close(struct weights *w);
+
+/* NULL if there is none of that name. */
+const struct safetensors_entry *weights_find(const struct weights *w, const char *name);
+
+/* What of the files goes into the fingerprint: see store_fingerprint(). */
+void weights_digest(struct sha256 *h, const struct weights *w);
+
+#endif

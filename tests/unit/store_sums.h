@@ -1,0 +1,78 @@
+/* store_sums.h - for tests/unit/store.c: of some tensors of each fixture the sum of its values,
+ * and of value times (1 + index mod 7), in double, by Python's safetensors and numpy. */
+#ifndef UNIT_STORE_SUMS_H
+#define UNIT_STORE_SUMS_H
+
+#include "tensor/tensor.h"
+
+static const struct sums {
+    const char *checkpoint, *name;
+    enum dtype dtype;
+    double sum, mixed;
+} sums[] = {
+    { "tiny-blip2-itm", "embeddings.position_embeddings.weight", DT_F16, 0.75198179483413696, 3.7159141898155212 },
+    { "tiny-blip2-itm", "qformer.encoder.layer.0.intermediate.dense.bias", DT_F32, -0.25444698566570878, -2.4839019541395828 },
+    { "tiny-blip2-itm", "qformer.encoder.layer.1.intermediate_query.dense.bias", DT_F32, -0.096227267407812178, -3.3575779483653605 },
+    { "tiny-blip2-itm", "qformer.encoder.layer.2.crossattention.attention.value.bias", DT_F32, -0.22745248035062104, -1.6917403525440022 },
+    { "tiny-blip2-itm", "qformer.encoder.layer.3.attention.output.LayerNorm.bias", DT_F32, 0.14587132772430778, 3.7015344887040555 },
+    { "tiny-blip2-itm", "vision_model.embeddings.position_embedding", DT_F16, -2.3350439667701721, -10.601898849010468 },
+    { "tiny-blip2-itm", "vision_model.encoder.layers.1.self_attn.qkv.weight", DT_F16, -11.149720430374146, 0.37904524803161621 },
+    { "tiny-blip2-opt", "language_model.model.decoder.embed_positions.weight", DT_F32, 1.9671892321846371, -4.1899086810944937 },
+    { "tiny-blip2-opt", "language_model.model.decoder.layers.1.self_attn.q_proj.bias", DT_F32, -0.81653523026034236, -2.0461275861598551 },
+    { "tiny-blip2-opt", "qformer.encoder.layer.0.attention.output.LayerNorm.bias", DT_F32, -0.79762522783130407, -3.4081067545339465 },
+    { "tiny-blip2-opt", "qformer.encoder.layer.1.intermediate_query.dense.bias", DT_F32, 0.46606771467486396, 0.4750043221283704 },
+    { "tiny-blip2-opt", "qformer.encoder.layer.2.output_query.dense.bias", DT_F32, 0.65662386734038591, 4.0319964857771993 },
+    { "tiny-blip2-opt", "vision_model.encoder.layers.0.mlp.fc1.weight", DT_F32, 18.132543062238256, 84.391789570669062 },
+    { "tiny-blip2-opt", "vision_model.encoder.layers.2.self_attn.qkv.weight", DT_F32, -3.1963450336479582, -10.432813922561763 },
+    { "tiny-blip2-opt-bf16", "language_model.model.decoder.embed_positions.weight", DT_BF16, -2.6636436991393566, -17.442818429321051 },
+    { "tiny-blip2-opt-bf16", "language_model.model.decoder.layers.1.fc1.bias", DT_BF16, 0.99818801879882812, 5.4834442138671875 },
+    { "tiny-blip2-opt-bf16", "qformer.encoder.layer.0.attention.attention.query.bias", DT_BF16, -0.3658905029296875, -1.4255523681640625 },
+    { "tiny-blip2-opt-bf16", "qformer.encoder.layer.0.output_query.LayerNorm.bias", DT_BF16, -2.3594970703125, -8.3258056640625 },
+    { "tiny-blip2-opt-bf16", "qformer.encoder.layer.1.crossattention.output.LayerNorm.bias", DT_BF16, -0.9864501953125, -2.9466552734375 },
+    { "tiny-blip2-opt-bf16", "vision_model.encoder.layers.0.layer_norm2.weight", DT_BF16, 31.78515625, 118.78515625 },
+    { "tiny-blip2-opt-bf16", "vision_model.encoder.layers.1.self_attn.qkv.weight", DT_BF16, -10.148103713989258, -69.934980392456055 },
+    { "tiny-blip2-opt-fp16-sharded", "language_model.model.decoder.embed_positions.weight", DT_F16, -6.5828450322151184, -33.136915624141693 },
+    { "tiny-blip2-opt-fp16-sharded", "language_model.model.decoder.layers.1.fc2.weight", DT_F16, -0.00031703710556030273, 3.461025059223175 },
+    { "tiny-blip2-opt-fp16-sharded", "qformer.encoder.layer.0.attention.output.dense.bias", DT_F32, -0.36198379925917834, -3.3738510822877288 },
+    { "tiny-blip2-opt-fp16-sharded", "qformer.encoder.layer.1.attention.attention.value.weight", DT_F32, 7.0601290028716903, 33.764089646749198 },
+    { "tiny-blip2-opt-fp16-sharded", "qformer.encoder.layer.2.crossattention.attention.query.bias", DT_F32, -0.075215057120658457, -0.054879178293049335 },
+    { "tiny-blip2-opt-fp16-sharded", "vision_model.encoder.layers.0.layer_norm2.bias", DT_F16, 2.8628387451171875, 9.080352783203125 },
+    { "tiny-blip2-opt-fp16-sharded", "vision_model.post_layernorm.weight", DT_F16, 31.8056640625, 116.97119140625 },
+    { "tiny-blip2-opt-old", "language_model.lm_head.weight", DT_F32, -14.904860085097084, -98.568155288623871 },
+    { "tiny-blip2-opt-old", "language_model.model.decoder.layers.1.self_attn.k_proj.bias", DT_F32, -0.53058359737042338, -2.1719575296156108 },
+    { "tiny-blip2-opt-old", "qformer.encoder.layer.0.crossattention.attention.value.bias", DT_F32, 0.57672680867835879, 3.2375500914640725 },
+    { "tiny-blip2-opt-old", "qformer.encoder.layer.1.output_query.dense.weight", DT_F32, -0.2249973419275193, -3.2886958147100813 },
+    { "tiny-blip2-opt-old", "qformer.encoder.layer.3.crossattention.attention.key.bias", DT_F32, -0.18339382187696174, -2.0131686140666716 },
+    { "tiny-blip2-opt-old", "vision_model.encoder.layers.0.mlp.fc1.bias", DT_F32, 0.64045822247862816, 4.2415083940140903 },
+    { "tiny-blip2-opt-old", "vision_model.encoder.layers.2.self_attn.projection.weight", DT_F32, -0.93601490670698695, -2.5861982932983665 },
+    { "tiny-blip2-opt-postnorm", "language_model.model.decoder.embed_positions.weight", DT_F32, 2.164146605935457, 5.0644870449687005 },
+    { "tiny-blip2-opt-postnorm", "language_model.model.decoder.layers.1.fc2.weight", DT_F32, 8.0908648669719696e-09, -27.933918683847878 },
+    { "tiny-blip2-opt-postnorm", "language_model.model.decoder.layers.2.self_attn.out_proj.bias", DT_F32, -0.21383468349813484, -0.71062713125138544 },
+    { "tiny-blip2-opt-postnorm", "qformer.encoder.layer.0.crossattention.attention.key.weight", DT_F32, -18.853614920662949, -97.829796592734056 },
+    { "tiny-blip2-opt-postnorm", "qformer.encoder.layer.1.attention.output.LayerNorm.bias", DT_F32, -0.2880164161324501, 0.90959233418107033 },
+    { "tiny-blip2-opt-postnorm", "vision_model.encoder.layers.0.mlp.fc1.bias", DT_F32, 0.93072413117624819, 3.0256141196005046 },
+    { "tiny-blip2-opt-postnorm", "vision_model.post_layernorm.weight", DT_F32, 31.230916082859039, 123.03243523836136 },
+    { "tiny-clip-vit", "vision_model.embeddings.class_embedding", DT_F32, 0.30583352167388966, 0.78146359573338486 },
+    { "tiny-clip-vit", "vision_model.encoder.layers.0.mlp.fc1.weight", DT_F32, 0.79142092634720029, 3.1149289526292705 },
+    { "tiny-clip-vit", "vision_model.encoder.layers.0.self_attn.v_proj.bias", DT_F32, -0.52391400467604399, -2.9271731022745371 },
+    { "tiny-clip-vit", "vision_model.encoder.layers.1.mlp.fc2.weight", DT_F32, 3.4898104240901375, 19.22663938542064 },
+    { "tiny-clip-vit", "vision_model.encoder.layers.2.layer_norm1.bias", DT_F32, -1.2223066743463278, -2.2358569772914052 },
+    { "tiny-clip-vit", "vision_model.encoder.layers.2.self_attn.k_proj.weight", DT_F32, 1.6759487991512287, -57.099571801198181 },
+    { "tiny-clip-vit", "vision_model.pre_layrnorm.bias", DT_F32, -0.62648557778447866, -5.9008080093190074 },
+    { "tiny-clip-vit-v5names", "embeddings.class_embedding", DT_F32, 0.30583352167388966, 0.78146359573338486 },
+    { "tiny-clip-vit-v5names", "encoder.layers.0.mlp.fc2.bias", DT_F32, -0.32281990069895983, -2.3933744225651026 },
+    { "tiny-clip-vit-v5names", "encoder.layers.0.self_attn.v_proj.weight", DT_F32, 1.2155585763321142, 0.13470815269829473 },
+    { "tiny-clip-vit-v5names", "encoder.layers.1.self_attn.k_proj.bias", DT_F32, 0.045283897081390023, 0.71878205169923604 },
+    { "tiny-clip-vit-v5names", "encoder.layers.2.layer_norm1.weight", DT_F32, 47.010801732540131, 186.99667608737946 },
+    { "tiny-clip-vit-v5names", "encoder.layers.2.self_attn.out_proj.bias", DT_F32, -0.66723247803747654, -3.4794486053287983 },
+    { "tiny-clip-vit-v5names", "pre_layrnorm.weight", DT_F32, 45.788200914859772, 175.11458557844162 },
+    { "tiny-opt-350m-style", "model.decoder.embed_positions.weight", DT_F32, 1.5996644215030358, 19.896059308861652 },
+    { "tiny-opt-350m-style", "model.decoder.layers.0.self_attn.k_proj.bias", DT_F32, 0.98977979745541234, 6.2715813997347141 },
+    { "tiny-opt-350m-style", "model.decoder.layers.0.self_attn_layer_norm.bias", DT_F32, 1.3823031485080719, 6.621074790135026 },
+    { "tiny-opt-350m-style", "model.decoder.layers.1.self_attn.k_proj.bias", DT_F32, 0.60484912386164069, 2.9734862342011184 },
+    { "tiny-opt-350m-style", "model.decoder.layers.1.self_attn_layer_norm.bias", DT_F32, 1.8491718680597842, 4.8388184602372348 },
+    { "tiny-opt-350m-style", "model.decoder.layers.2.self_attn.k_proj.bias", DT_F32, 0.93785452772863209, 7.1499756420962512 },
+    { "tiny-opt-350m-style", "model.decoder.layers.2.self_attn_layer_norm.bias", DT_F32, 0.14867611974477768, -1.4778966601006687 },
+};
+
+#endif
