@@ -2,6 +2,7 @@
 #include "cli/die.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -60,6 +61,27 @@ _Noreturn void cli_usage_error(const char *fmt, ...)
     va_end(ap);
     cli_warn("%s (try '%s --help')", text, prog);
     exit(64);
+}
+
+/* Async-signal-safe: no formatting. Whatever raised it, the output is not complete, and the
+ * next stage sees a stream without its end. */
+static void on_sigbus(int sig)
+{
+    static const char text[] = ": a mapped file changed: it became shorter while it was read\n";
+    (void)sig;
+    char line[256];
+    size_t n = strnlen(prog, 64);
+    memcpy(line, prog, n);
+    memcpy(line + n, text, sizeof text - 1);
+    if (write(STDERR_FILENO, line, n + sizeof text - 1) < 0)
+        _exit(74); /* nobody left to tell */
+    _exit(74);
+}
+
+void cli_catch_sigbus(void)
+{
+    struct sigaction a = { .sa_handler = on_sigbus };
+    sigaction(SIGBUS, &a, NULL);
 }
 
 int cli_status(enum err_kind kind)

@@ -18,6 +18,10 @@ void cli_report(const char *id, const char *message);
 /* The line, "try 'prog --help'", status 64. */
 _Noreturn void cli_usage_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
+/* From here on, reading a mapped file that shrank under us is one line and status 74 instead of
+ * a silent death. cli_start() calls it. */
+void cli_catch_sigbus(void);
+
 /* Exit status of a kind: <sysexits.h>'s values, see blip2(7). */
 int cli_status(enum err_kind kind);
 

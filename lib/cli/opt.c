@@ -36,6 +36,7 @@ static void sane_process(void)
     if (fd > 2)
         close(fd);
     signal(SIGPIPE, SIG_DFL);
+    cli_catch_sigbus();
 }
 
 static void print_usage(const struct cli *c, FILE *f)

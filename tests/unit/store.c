@@ -2,11 +2,13 @@
 #include "store/store.h"
 #include "base/buf.h"
 #include "base/io.h"
+#include "cli/die.h"
 #include "lib/tap.h"
 #include "store/hub.h"
 
 #include <jansson.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static char root[] = "/tmp/vqa-store-XXXXXX"; /* made by main, removed at its end */
@@ -187,6 +189,44 @@ static void test_dtypes(void)
     ok(store_find(&t, s, "c") == 1 && t.dtype == DT_I64 && t.ndim == 0, "a scalar");
     ok(store_find(&t, s, "d") == 0, "an absent name is no error");
     store_close(s);
+}
+
+/* A child of ours maps the weights, which then shrink: one line, status 74. */
+static void read_shrunk(int fd)
+{
+    dup2(fd, STDERR_FILENO);
+    cli_name("child");
+    cli_catch_sigbus();
+    struct store *s = open_root();
+    struct tensor t;
+    int rc = s ? store_find(&t, s, "a") : -1;
+    if (rc != 1 || truncate(path_of("model.safetensors"), 100) < 0)
+        _exit(1);
+    double sum = 0;
+    for (int64_t i = 0; i < tensor_count(t); i++)
+        sum += tensor_at(t, i);
+    _exit(sum < 0);
+}
+
+static void test_shrinking(void)
+{
+    put_weights("model.safetensors",
+                "{\"a\":{\"dtype\":\"U8\",\"shape\":[100000],\"data_offsets\":[0,100000]}}",
+                100000);
+    int fds[2], status = 0;
+    char said[256] = "";
+    if (pipe(fds) < 0)
+        return;
+    pid_t pid = fork();
+    if (pid == 0)
+        read_shrunk(fds[1]);
+    close(fds[1]);
+    ssize_t n = io_read_full(fds[0], said, sizeof said - 1);
+    close(fds[0]);
+    waitpid(pid, &status, 0);
+    ok(n > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 74 &&
+           !strcmp(said, "child: a mapped file changed: it became shorter while it was read\n"),
+       "a file that shrinks while it is read: status %d, %s", WEXITSTATUS(status), said);
 }
 
 /* ---- which files ---- */
@@ -509,6 +549,7 @@ int main(void)
     test_frames();
     test_cuts();
     test_dtypes();
+    test_shrinking();
     test_missing();
     test_config_files();
     test_shards();
