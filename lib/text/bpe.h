@@ -1,8 +1,10 @@
 /* bpe.h - OPT's byte-level BPE: from tokenizer.json, or vocab.json with merges.txt.
  *
- * Any bytes can be encoded; encode then decode gives valid UTF-8 back unchanged.
- * Source:  blip2.md 6.1; Hugging Face tokenizers ByteLevel and BPE, GPT2Tokenizer.
- * Errors:  NULL or -1 with err set: ERR_NOINPUT no tokenizer files, ERR_DATA damaged ones. */
+ * Any bytes can be encoded: one that is not UTF-8 counts as neither letter, number nor blank,
+ * as U+FFFD does. Encode then decode gives valid UTF-8 back unchanged. Source:  blip2.md 6.1;
+ * Hugging Face tokenizers ByteLevel and BPE, GPT2Tokenizer. Errors:  NULL or -1 with err set:
+ * ERR_NOINPUT no tokenizer files, ERR_DATA damaged ones, ERR_CONFIG a tokenizer.json that asks
+ * for a method that is not GPT-2's. */
 #ifndef TEXT_BPE_H
 #define TEXT_BPE_H
 
@@ -23,6 +25,11 @@ struct bpe_ids {
     size_t n, cap;
 };
 void bpe_ids_release(struct bpe_ids *ids);
+int bpe_ids_push(struct bpe_ids *ids, int64_t id);
+
+/* No text becomes this id from now on: its token is ordinary text (the image placeholder, which
+ * the reference would take from a prompt and then fail on). -1: no such id. */
+void bpe_reserve(struct bpe *t, int64_t id);
 
 enum bpe_flags {
     BPE_BOS = 1,      /* the template's leading </s> */
