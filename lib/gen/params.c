@@ -23,7 +23,7 @@ static int in_range(const char *name, double v, double min, double max)
 {
     if (v >= min && v <= max)
         return 0;
-    return err_set(ERR_USAGE, "%s: %g, expected %g to %g", name, v, min, max);
+    return err_set(ERR_USAGE, "%s: %g, expected %.10g to %.10g", name, v, min, max);
 }
 
 static int above_zero(const char *name, double v)
