@@ -26,7 +26,8 @@ static void one_line(char *s)
             *s = ' ';
 }
 
-static void set(enum err_kind kind, const char *fmt, va_list ap)
+__attribute__((format(printf, 2, 0))) static void set(enum err_kind kind, const char *fmt,
+                                                      va_list ap)
 {
     last_kind = kind;
     last_said = false;

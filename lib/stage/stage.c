@@ -2,6 +2,7 @@
 #include "stage/stage.h"
 
 #include "base/err.h"
+#include "base/outfile.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,7 +16,7 @@ struct stage_io {
     struct wire_reader *in;
     struct wire_writer *out;
     int in_fd, out_fd;
-    char tmp[4096]; /* the output's temporary name; empty for standard output */
+    struct outfile file; /* the output, unless it is standard output */
     struct record *batch;
     struct record **ready; /* pointers to the first `n` of them, for step */
     int n;
@@ -49,7 +50,6 @@ static int open_input(struct stage_io *io)
     return io->in ? wire_start(io->in) : -1;
 }
 
-/* A file is written under another name and renamed when it is whole. */
 static int open_output(struct stage_io *io)
 {
     const char *name = io->s->output;
@@ -60,25 +60,15 @@ static int open_output(struct stage_io *io)
         io->out_fd = STDOUT_FILENO;
         return 0;
     }
-    snprintf(io->tmp, sizeof io->tmp, "%s.tmp.%ld", name, (long)getpid());
-    io->out_fd = open(io->tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (io->out_fd < 0) {
-        io->tmp[0] = '\0';
-        return err_sys(ERR_IO, "%s", name);
-    }
+    if (outfile_open(&io->file, name) < 0)
+        return -1;
+    io->out_fd = io->file.fd;
     return 0;
 }
 
 static int publish(struct stage_io *io)
 {
-    if (!io->tmp[0])
-        return 0;
-    int rc = close(io->out_fd);
-    io->out_fd = -1;
-    if (rc < 0 || rename(io->tmp, io->s->output) < 0)
-        return err_sys(ERR_IO, "%s", io->s->output);
-    io->tmp[0] = '\0';
-    return 0;
+    return io->file.tmp[0] ? outfile_publish(&io->file) : 0;
 }
 
 static int alloc_batch(struct stage_io *io)
@@ -103,10 +93,7 @@ static void close_all(struct stage_io *io)
     wire_writer_free(io->out);
     if (io->in_fd >= 0)
         close(io->in_fd);
-    if (io->tmp[0]) {
-        close(io->out_fd);
-        unlink(io->tmp);
-    }
+    outfile_discard(&io->file);
 }
 
 /* Whoever reads our standard output learns that, and why, there will be no end. */

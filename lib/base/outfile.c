@@ -1,0 +1,44 @@
+/* outfile.c - see outfile.h. */
+#include "base/outfile.h"
+
+#include "base/err.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+int outfile_open(struct outfile *o, const char *path)
+{
+    *o = (struct outfile){ .fd = -1, .path = path };
+    int n = snprintf(o->tmp, sizeof o->tmp, "%s.tmp.%ld", path, (long)getpid());
+    if ((size_t)n < sizeof o->tmp)
+        o->fd = open(o->tmp, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (o->fd >= 0)
+        return 0;
+    o->tmp[0] = '\0';
+    return err_sys(ERR_IO, "%s", path);
+}
+
+int outfile_publish(struct outfile *o)
+{
+    int rc = close(o->fd);
+    o->fd = -1;
+    if (rc < 0 || rename(o->tmp, o->path) < 0) {
+        rc = err_sys(ERR_IO, "%s", o->path);
+        outfile_discard(o);
+        return rc;
+    }
+    o->tmp[0] = '\0';
+    return 0;
+}
+
+void outfile_discard(struct outfile *o)
+{
+    if (!o->tmp[0])
+        return;
+    if (o->fd >= 0)
+        close(o->fd);
+    unlink(o->tmp);
+    o->tmp[0] = '\0';
+    o->fd = -1;
+}
