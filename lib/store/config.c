@@ -170,6 +170,7 @@ bool store_config_has(const struct store *s, const char *section, const char *ke
 
 const char *store_config_str(const struct store *s, const char *section, const char *key)
 {
-    const char *v = json_string_value(lookup(s, section, key));
+    const json_t *j = lookup(s, section, key);
+    const char *v = json_string_value(json_is_array(j) ? json_array_get(j, 0) : j);
     return v ? v : "";
 }
