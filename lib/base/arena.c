@@ -17,7 +17,7 @@ struct arena_chunk {
 
 void arena_init(struct arena *a)
 {
-    a->chunk = NULL;
+    *a = (struct arena){ NULL, 0 };
 }
 
 static struct arena_chunk *chunk_new(size_t size)
@@ -90,32 +90,46 @@ char *arena_strndup(struct arena *a, const char *s, size_t n)
     return q;
 }
 
-static size_t free_chunks(struct arena_chunk *c)
+/* Frees the chunks above `last`. */
+static void free_chunks(struct arena *a, struct arena_chunk *last)
 {
     size_t total = 0;
-    while (c) {
-        struct arena_chunk *older = c->older;
+    for (struct arena_chunk *c = a->chunk; c; c = c->older)
         total += c->size;
-        free(c);
-        c = older;
+    a->peak = total > a->peak ? total : a->peak;
+    while (a->chunk != last) {
+        struct arena_chunk *older = a->chunk->older;
+        free(a->chunk);
+        a->chunk = older;
     }
-    return total;
+}
+
+struct arena_mark arena_mark(const struct arena *a)
+{
+    return (struct arena_mark){ a->chunk, a->chunk ? a->chunk->used : 0 };
+}
+
+void arena_rewind(struct arena *a, struct arena_mark m)
+{
+    free_chunks(a, m.chunk);
+    if (a->chunk)
+        a->chunk->used = m.used;
 }
 
 void arena_reset(struct arena *a)
 {
-    if (!a->chunk)
+    struct arena_chunk *c = a->chunk;
+    if (c && !c->older && c->size >= a->peak) {
+        c->used = 0;
         return;
-    if (a->chunk->older) {
-        size_t total = free_chunks(a->chunk);
-        a->chunk = chunk_new(total); /* NULL is fine: the next allocation tries again */
     }
-    if (a->chunk)
-        a->chunk->used = 0;
+    free_chunks(a, NULL);
+    if (a->peak)
+        a->chunk = chunk_new(a->peak); /* NULL is fine: the next allocation tries again */
 }
 
 void arena_release(struct arena *a)
 {
-    free_chunks(a->chunk);
-    a->chunk = NULL;
+    free_chunks(a, NULL);
+    a->peak = 0;
 }

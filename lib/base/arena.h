@@ -14,6 +14,7 @@ struct arena_chunk;
 
 struct arena {
     struct arena_chunk *chunk; /* newest first */
+    size_t peak;               /* bytes that all chunks together have had */
 };
 
 /* A zero-initialised struct arena is ready to use and owns nothing. */
@@ -28,6 +29,15 @@ void *arena_calloc(struct arena *a, size_t count, size_t size);
 /* A copy of n bytes, and of a string with its terminator. */
 void *arena_memdup(struct arena *a, const void *p, size_t n);
 char *arena_strndup(struct arena *a, const char *s, size_t n);
+
+/* Where an arena stands, and back to it: allocations since then are forgotten (a layer's, when
+ * its result is copied out). Marks are given back in reverse order. */
+struct arena_mark {
+    struct arena_chunk *chunk;
+    size_t used;
+};
+struct arena_mark arena_mark(const struct arena *a);
+void arena_rewind(struct arena *a, struct arena_mark m);
 
 /* Forgets every allocation. Keeps one chunk as large as all had been together, so that a steady
  * loop stops calling malloc after its first round. */

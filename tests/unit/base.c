@@ -29,6 +29,17 @@ static void test_arena(void)
     void *r = arena_alloc(&a, 1 << 20);
     arena_reset(&a);
     ok(r && arena_alloc(&a, 1 << 20) == r, "a reset arena gives the same memory again");
+    struct arena_mark m = arena_mark(&a);
+    arena_alloc(&a, 100);
+    q = arena_alloc(&a, 8 << 20);
+    arena_rewind(&a, m);
+    arena_alloc(&a, 100);
+    ok(q && arena_alloc(&a, 8 << 20), "a mark is gone back to");
+    arena_rewind(&a, m);
+    arena_reset(&a);
+    p = arena_alloc(&a, 9 << 20);
+    arena_rewind(&a, (struct arena_mark){ a.chunk, 0 });
+    ok(p && arena_alloc(&a, 9 << 20) == p, "a reset arena has room for its peak");
     arena_release(&a);
 }
 
