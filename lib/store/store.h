@@ -88,8 +88,8 @@ struct store_config {
 int store_config(void *out, const struct store *s, const char *section,
                  const struct store_config *keys);
 
-/* Whether the key is there and not null; and a str value, of an array its first ("" if absent).
- */
+/* Whether the key is there and not null; and a str value, or the first of a list of them
+ * ("architectures"); "" if absent. */
 bool store_config_has(const struct store *s, const char *section, const char *key);
 const char *store_config_str(const struct store *s, const char *section, const char *key);
 
