@@ -53,7 +53,8 @@ all: $(CMDS)
 $(BUILD)/lib/wire/%.o $(BUILD)/lib/store/%.o $(BUILD)/lib/image/%.o $(BUILD)/lib/text/%.o: \
     EXTRA = -Wconversion -Wno-sign-conversion
 $(BUILD)/lib/image/stb.o: EXTRA = -w
-$(BUILD)/lib/kern/avx2.o: EXTRA = -mavx2 -mfma -mf16c
+$(BUILD)/lib/kern/avx2.o: EXTRA = -O3 -mavx2 -mfma -mf16c
+$(BUILD)/lib/kern/avx512.o: EXTRA = -O3 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mf16c
 
 $(BUILD)/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
@@ -91,14 +92,14 @@ check:
 INSTALLED_CMDS = $(CMD_SRC:cmd/%.c=%)
 install: all
 	install -d $(DESTDIR)$(BINDIR)
-	install -m 755 $(CMDS) scripts/fetch-model $(DESTDIR)$(BINDIR)
+	install -m 755 $(CMDS) $(DESTDIR)$(BINDIR)
 	set -e; for f in $(SHARED); do d=$(DESTDIR)$(DATADIR)/$$(basename $$(dirname $$f)); \
 	    install -d $$d; install -m 644 $$f $$d; done
 	set -e; for p in $(MANS); do d=$(DESTDIR)$(MANDIR)/man$${p##*.}; \
 	    install -d $$d; install -m 644 $$p $$d; done
 
 uninstall:
-	rm -f $(INSTALLED_CMDS:%=$(DESTDIR)$(BINDIR)/%) $(DESTDIR)$(BINDIR)/fetch-model
+	rm -f $(INSTALLED_CMDS:%=$(DESTDIR)$(BINDIR)/%)
 	rm -rf $(DESTDIR)$(DATADIR)
 	set -e; for p in $(notdir $(MANS)); do rm -f $(DESTDIR)$(MANDIR)/man$${p##*.}/$$p; done
 

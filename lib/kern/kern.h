@@ -1,0 +1,71 @@
+/* kern.h - the inner loops, on raw pointers: one table an instruction set.
+ *
+ * Every function: no allocation, no failure, any tail, n = 0 fine; NaN and
+ * infinity go through as IEEE 754 has them. Alignment is that of an item. Rows are `ld` items
+ * apart. Outputs do not overlap inputs unless it says so.
+ *
+ * Same bits:  an output element is computed in one order that depends on the sizes it sums over
+ * (K, n) alone, never on M, N, its place in the matrix or an address: any split of rows or
+ * columns among threads and batches gives the same bits. Instruction sets differ in rounding.
+ * Accuracy:   tests/unit/kern.c, against ref, which accumulates in double.
+ * Knows nothing of:  tensors, threads. */
+#ifndef KERN_KERN_H
+#define KERN_KERN_H
+
+#include <stddef.h>
+
+enum kern_type { KERN_F32, KERN_F16, KERN_BF16, KERN_TYPES };
+
+/* y (M, N) = x (M, K) w^T + bias: w (N, K) of the function's type, bias (N) or NULL. */
+struct kern_gemm {
+    size_t M, N, K;
+    const float *x;
+    const void *w;
+    const float *bias;
+    float *y;
+    size_t ldx, ldw, ldy;
+};
+
+/* y (M, N) = p (M, K) v (K, N), all f32: probabilities times values. */
+struct kern_mix {
+    size_t M, N, K;
+    const float *p, *v;
+    float *y;
+    size_t ldp, ldv, ldy;
+};
+
+struct kern {
+    const char *name; /* "ref", "avx2", "avx512" */
+
+    void (*gemm[KERN_TYPES])(const struct kern_gemm *g);
+    void (*mix)(const struct kern_mix *m);
+
+    /* x[i] = exp(scale x[i]) / their sum, in place; scale > 0. */
+    void (*softmax)(float *x, float scale, size_t n);
+
+    /* y[i] = (x[i] - mean) / sqrt(var + eps) * w[i] + b[i]; y may be x. */
+    void (*layernorm)(float *y, const float *x, const float *w, const float *b, double eps,
+                      size_t n);
+
+    /* y[i] = a[i] + b[i]; y may be a or b. */
+    void (*add)(float *y, const float *a, const float *b, size_t n);
+
+    /* In place. gelu is x/2 (1 + erf(x/sqrt 2)); quick_gelu x / (1 + exp(-1.702 x)). */
+    void (*relu)(float *x, size_t n);
+    void (*gelu)(float *x, size_t n);
+    void (*quick_gelu)(float *x, size_t n);
+
+    /* y[i] = x[i] as f32. */
+    void (*widen[KERN_TYPES])(float *y, const void *x, size_t n);
+};
+
+/* The table of that name, NULL if the word is unknown or this processor cannot run it; the best
+ * this processor has for name NULL. */
+const struct kern *kern_get(const char *name);
+
+/* The i-th table this processor can run, by rising speed, ref first; NULL past the last. */
+const struct kern *kern_at(int i);
+
+extern const struct kern kern_ref, kern_avx2, kern_avx512;
+
+#endif
