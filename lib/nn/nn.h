@@ -28,11 +28,20 @@ struct nn {
  * best this processor has. -1 (ERR_USAGE) if the word is unknown or the processor lacks it. */
 int nn_init(struct nn *nn, struct arena *mem, struct pool *pool, const char *cpu);
 
-/* -1 with err set if any operation since nn_init() failed. */
-int nn_failed(const struct nn *nn);
+/* -1 with err set if any operation since the last nn_failed() failed; the next ones start anew.
+ */
+int nn_failed(struct nn *nn);
 
-/* The instruction set in use, for --version: "avx512 (this processor: ref avx2 avx512)". */
+/* An f32 tensor in nn->mem, not cleared; empty, and nn failed, if memory is short. */
+struct tensor nn_tensor(struct nn *nn, int ndim, const int64_t *dim);
+
+/* The instruction set in use, for --version: "avx512 (this processor: ref avx2 avx512)"; "none"
+ * where nn_init() fails. */
 const char *nn_kernels(const char *cpu);
+
+/* x becomes y, of the same shape, and what was made since the mark is forgotten: a layer ends.
+ */
+void nn_replace(struct nn *nn, struct tensor x, struct tensor y, struct arena_mark mark);
 
 enum nn_act { NN_NONE, NN_RELU, NN_GELU, NN_QUICK_GELU }; /* gelu is the erf form */
 
@@ -54,26 +63,60 @@ struct tensor nn_layernorm(struct nn *nn, struct tensor x, const struct nn_norm 
 /* a + b, same shape; and a (B, T, D) + b (T, D) for each B. */
 struct tensor nn_add(struct nn *nn, struct tensor a, struct tensor b);
 
+/* a (B, Ta, D) above b (B, Tb, D): (B, Ta + Tb, D). One that has B = 1, or no B at all, goes
+ * with every row of the other. */
+struct tensor nn_concat(struct nn *nn, struct tensor a, struct tensor b);
+
+/* x (T, D) or (1, T, D) for each of B: (B, T, D). */
+struct tensor nn_repeat(struct nn *nn, struct tensor x, int64_t B);
+
+/* Rows [from, from + n) of each b of x (B, T, D): (B, n, D). */
+struct tensor nn_rows(struct nn *nn, struct tensor x, int64_t from, int64_t n);
+
+/* Squares of P x P of images (B, C, H, W), left to right, then down; what is beyond the last
+ * whole square is left out. (B, (H/P)(W/P), C P P): a convolution of stride P is nn_linear()
+ * of these. */
+struct tensor nn_patches(struct nn *nn, struct tensor images, int64_t P);
+
+/* A grid x (h, w, D) resampled to (H, W, D): bicubic with a = -0.75, edges repeated, corners
+ * not aligned, no antialiasing. Source: torch.nn.functional.interpolate(mode="bicubic"). */
+struct tensor nn_resize(struct nn *nn, struct tensor x, int64_t H, int64_t W);
+
 /* Rows of table (V, D), any dtype, as f32: (n, D). ids are checked by the caller: 0 <= id < V.
  */
 struct tensor nn_embed(struct nn *nn, struct tensor table, const int64_t *ids, int64_t n);
 
-/* Scaled dot-product attention over H heads, for each b on its own:
+/* Scaled dot-product attention over H heads of hd floats, for each sequence on its own:
  *
- *   out[b,t,h,:] = sum_s softmax_s(scale * q[b,t,h,:].k[b,s,h,:] + mask) * v[b,s,h,:]
+ *   out[t,h,:] = sum_s softmax_s(scale * q[t,h,:].k[s,h,:] + bias[t,s]) * v[s,h,:]
  *
- * q (B, T, D), k, v (B, S, D) f32 with D = H * hd; row strides may be larger than D (a view of
- * a fused qkv): give them in floats. bias (T, S) f32 is added to the scores, or data NULL.
- * causal: query t sees keys s <= S - T + t. Gives (B, T, D). Source: Vaswani et al. 2017 eq. 1.
- */
-struct nn_heads {
-    const float *data; /* first element */
-    int64_t rows;      /* T or S */
-    int64_t stride;    /* floats from one row to the next */
-    int64_t batch;     /* floats from one b to the next */
+ * q (T, H hd), k and v (S, H hd), f32; rows may lie further apart than H hd (a view of a fused
+ * qkv, a cache): the strides are in floats. causal: row t sees keys s <= S - T + t. Gives
+ * (sum of T, H hd), the sequences' rows one after the other. A row's bits depend on its
+ * own keys alone. Source: Vaswani et al. 2017 eq. 1. */
+struct nn_sequence {
+    const float *q, *k, *v;
+    int64_t T, S, q_stride, k_stride, v_stride;
 };
-struct tensor nn_attention(struct nn *nn, int64_t B, int H, int64_t hd, struct nn_heads q,
-                           struct nn_heads k, struct nn_heads v, float scale,
-                           struct tensor bias, bool causal);
+struct nn_heads {
+    int H;
+    int64_t hd;
+    float scale;
+    bool causal;
+};
+struct tensor nn_attention(struct nn *nn, struct nn_heads heads, const struct nn_sequence *seq,
+                           int64_t n);
+
+/* The same for a batch: q (B, T, D), k and v (B, S, D), tensors or columns of wider ones.
+ * Gives (B, T, D). */
+struct nn_view {
+    const float *data;    /* first element */
+    int64_t rows, stride; /* T or S, and floats from one row to the next */
+};
+struct nn_view nn_view(struct tensor x); /* of (B, T, D) */
+struct nn_view nn_columns(struct tensor x, int64_t part,
+                          int64_t parts); /* x[..., part D/parts:] */
+struct tensor nn_attention_batch(struct nn *nn, struct nn_heads heads, int64_t B,
+                                 struct nn_view q, struct nn_view k, struct nn_view v);
 
 #endif

@@ -1,0 +1,79 @@
+/* linear.c - act(x W^T + b), the columns split among threads. */
+#include "base/err.h"
+#include "base/math.h"
+#include "kern/kern.h"
+#include "nn/nn.h"
+
+/* Below this many multiply-adds, waking a thread costs more than it saves. */
+#define ALONE (1 << 16)
+
+/* Columns are cut at multiples of every kernel's tile width. */
+#define CUT 24
+
+struct linear {
+    const struct kern *kern;
+    struct kern_gemm gemm; /* all columns */
+    enum kern_type type;
+    enum nn_act act;
+};
+
+static enum kern_type kern_type(enum dtype t)
+{
+    BUG_ON(t != DT_F32 && t != DT_F16 && t != DT_BF16); /* store_bind() gives no other */
+    return t == DT_F32 ? KERN_F32 : t == DT_F16 ? KERN_F16 : KERN_BF16;
+}
+
+static void activate(const struct kern *k, enum nn_act act, float *y, size_t n)
+{
+    if (act == NN_RELU)
+        k->relu(y, n);
+    else if (act == NN_GELU)
+        k->gelu(y, n);
+    else if (act == NN_QUICK_GELU)
+        k->quick_gelu(y, n);
+}
+
+static int columns(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    const struct linear *l = ctx;
+    struct kern_gemm g = l->gemm;
+    size_t n = (size_t)begin, item = l->type == KERN_F32 ? 4 : 2;
+    (void)worker;
+    g.N = (size_t)(end - begin);
+    g.w = (const char *)g.w + n * g.ldw * item;
+    g.y += n;
+    g.bias = g.bias ? g.bias + n : NULL;
+    l->kern->gemm[l->type](&g);
+    for (size_t m = 0; m < g.M; m++)
+        activate(l->kern, l->act, g.y + m * g.ldy, g.N);
+    return 0;
+}
+
+/* Several pieces a thread, so that a late one does not hold up the rest. */
+static int64_t grain(const struct nn *nn, int64_t M, int64_t N, int64_t K)
+{
+    int64_t pieces = 4 * pool_threads(nn->pool);
+    if (M * N * K <= ALONE)
+        return math_max(N, 1);
+    return (N / pieces + CUT) / CUT * CUT;
+}
+
+struct tensor nn_linear(struct nn *nn, struct tensor x, const struct nn_linear *w,
+                        enum nn_act act)
+{
+    int64_t N = w->weight.dim[0], K = w->weight.dim[1], dim[TENSOR_DIMS] = { 0 };
+    if (nn->failed)
+        return (struct tensor){ 0 };
+    BUG_ON(x.dtype != DT_F32 || x.dim[x.ndim - 1] != K);
+    for (int i = 0; i < x.ndim; i++)
+        dim[i] = i == x.ndim - 1 ? N : x.dim[i];
+    struct tensor y = nn_tensor(nn, x.ndim, dim);
+    if (!y.data)
+        return y;
+    int64_t M = tensor_count(x) / K;
+    struct linear l = { .kern = nn->kern, .type = kern_type(w->weight.dtype), .act = act };
+    l.gemm = (struct kern_gemm){ (size_t)M,    0,      (size_t)K, x.data,    w->weight.data,
+                                 w->bias.data, y.data, (size_t)K, (size_t)K, (size_t)N };
+    pool_run(nn->pool, columns, &l, N, grain(nn, M, N, K));
+    return y;
+}
