@@ -2,6 +2,7 @@
 #include "cli/die.h"
 #include "front/ask.h"
 #include "front/chat.h"
+#include "front/models.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -14,6 +15,7 @@ static const struct {
     { "ask", front_ask, "ask questions about pictures" },
     { "caption", front_caption, "describe pictures" },
     { "chat", front_chat, "talk about one picture" },
+    { "models", front_models, "models on this machine: list, where, verify" },
 };
 #define COMMANDS (sizeof commands / sizeof *commands)
 

@@ -134,11 +134,11 @@ static void test_headers(void)
         put_weights("model.safetensors", headers[i].header, headers[i].data);
         int rc = look();
         if (!headers[i].says)
-            ok(rc >= 0, "accepted: %s", headers[i].header);
+            ok(rc >= 0, "header %zu is accepted", i);
         else
             ok(rc < 0 && err_kind() == ERR_DATA && strstr(err_msg(), headers[i].says) &&
                    strstr(err_msg(), "/model.safetensors: "),
-               "refused: %s (%s)", headers[i].header, err_msg());
+               "header %zu is refused: %s", i, headers[i].says);
     }
 }
 

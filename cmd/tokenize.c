@@ -1,0 +1,198 @@
+/* tokenize - prompts to token ids, and generated ids to text. Manual: man/tokenize.1. */
+#include "base/utf8.h"
+#include "cli/die.h"
+#include "cli/opt.h"
+#include "front/format.h"
+#include "front/tokens.h"
+#include "stage/stage.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct args {
+    struct cli_common c;
+    struct cli_model m;
+    struct opt_list prompts;
+    bool decode, ids, split;
+    int format; /* -1: not given */
+    struct tokens tokens;
+    struct record out; /* scratch: one prompt's record */
+};
+
+static const struct opt opts[] = {
+    OPT_MODEL(struct args, m),
+    OPT_LIST(struct args, prompts, 'p', "prompt", "TEXT",
+             "one record out for each (repeatable)"),
+    OPT_FLAG(struct args, split, 0, "split-special-tokens",
+             "</s> in a prompt is ordinary text"),
+    OPT_FLAG(struct args, decode, 'd', "decode", "output_ids to text, and print it"),
+    OPT_CHOICE(struct args, format, 'f', "format", "WORD", format_words,
+               "with -d: text, tsv, jsonl, json, or msgpack for records"),
+    OPT_FLAG(struct args, ids, 0, "ids", "lines of text to lines of ids; with -d back"),
+    OPT_COMMON(struct args, c),
+    OPT_END
+};
+
+/* ---- records to records ---- */
+
+static int open_tokens(void *ctx, struct stage_io *io, const char **model)
+{
+    struct args *a = ctx;
+    (void)io;
+    *model = NULL;
+    return tokens_open(&a->tokens, a->m.model);
+}
+
+static int emit(struct args *a, struct stage_io *io, const struct record *in,
+                const char *prompt)
+{
+    record_view(&a->out, in);
+    int rc = a->decode ? tokens_decode(&a->out, &a->tokens, a->c.keep)
+                       : tokens_encode(&a->out, &a->tokens, prompt);
+    return rc < 0 ? stage_fail(io, &a->out) : stage_emit(io, &a->out);
+}
+
+static int step(void *ctx, struct stage_io *io, struct record **in, int n)
+{
+    struct args *a = ctx;
+    int rc = 0;
+    for (int i = 0; i < n && rc == 0; i++) {
+        if (a->prompts.n == 0)
+            rc = emit(a, io, in[i], NULL);
+        for (int k = 0; k < a->prompts.n && rc == 0; k++)
+            rc = emit(a, io, in[i], a->prompts.v[k]);
+    }
+    return rc;
+}
+
+static int run_stage(struct args *a)
+{
+    return stage_run(&(struct stage){ .program = "tokenize",
+                                      .output = a->c.out,
+                                      .fail_fast = a->c.fail_fast,
+                                      .ctx = a,
+                                      .open = open_tokens,
+                                      .step = step,
+                                      .report = cli_report,
+                                      .say = a->c.verbose ? cli_warn : NULL });
+}
+
+/* ---- records to text for people ---- */
+
+/* A record that failed further up in the pipe was said there; one in a saved stream, not to us.
+ */
+static void say_saved(struct record *rec)
+{
+    struct record_error e;
+    struct stat st;
+    if (record_get_error(&e, rec) && fstat(STDIN_FILENO, &st) == 0 && S_ISREG(st.st_mode))
+        cli_warn("%s: %s: %s", record_id(rec), e.stage, e.message);
+}
+
+static int print_record(struct format *o, struct args *a, struct record *rec)
+{
+    say_saved(rec);
+    if (!record_is_error(rec) && tokens_decode(rec, &a->tokens, a->c.keep) < 0) {
+        if (a->c.fail_fast || err_kind() != ERR_DATA)
+            return err_wrap("%s", record_id(rec));
+        cli_report(record_id(rec), err_msg());
+        if (record_put_error(rec, "tokenize") < 0)
+            return -1;
+    }
+    return format_record(o, rec, NULL);
+}
+
+static int print_records(struct args *a)
+{
+    struct format o = { .kind = a->format < 0 ? FORMAT_TEXT : (enum format_kind)a->format,
+                        .keys = { "id", "prompt", "text" },
+                        .f = stdout };
+    if (isatty(STDIN_FILENO))
+        cli_usage_error("standard input is a terminal, expected a stream of records");
+    struct wire_reader *in = wire_reader_new(STDIN_FILENO, "standard input", NULL);
+    int rc = in && wire_start(in) == 0 && tokens_open(&a->tokens, a->m.model) == 0 ? 1 : -1;
+    if (rc > 0)
+        format_begin(&o);
+    while (rc > 0 && (rc = wire_read(in, &a->out)) > 0)
+        if (print_record(&o, a, &a->out) < 0)
+            rc = -1;
+    if (rc == 0 && format_end(&o) == 0)
+        rc = o.errors != 0;
+    if (a->c.verbose)
+        cli_warn("%llu records, %llu of them errors", (unsigned long long)o.records,
+                 (unsigned long long)o.errors);
+    wire_reader_free(in);
+    return rc;
+}
+
+/* ---- plain text ---- */
+
+static int print_line(struct args *a, const char *s, size_t n)
+{
+    return a->decode ? tokens_print_text(stdout, &a->tokens, s, n)
+                     : tokens_print_ids(stdout, &a->tokens, s, n);
+}
+
+static int print_lines(struct args *a, char **operands, int n)
+{
+    char *line = NULL;
+    size_t cap = 0;
+    ssize_t len;
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    int rc = tokens_open(&a->tokens, a->m.model);
+    for (int i = 0; i < n && rc == 0; i++)
+        rc = print_line(a, operands[i], strlen(operands[i]));
+    for (int i = 1; n == 0 && rc == 0 && (len = getline(&line, &cap, stdin)) >= 0; i++) {
+        if (len && line[len - 1] == '\n')
+            line[--len] = '\0';
+        if (print_line(a, line, (size_t)len) < 0)
+            rc = err_wrap("line %d", i);
+    }
+    free(line);
+    return rc;
+}
+
+/* ---- */
+
+static void check_args(const struct args *a, const char *operand)
+{
+    bool people = a->ids || (a->decode && a->format != FORMAT_MSGPACK);
+    if (a->decode && a->prompts.n)
+        cli_usage_error("--decode and --prompt: expected one of them");
+    if (a->format >= 0 && (!a->decode || a->ids))
+        cli_usage_error("--format is for --decode of records");
+    if (a->ids && a->prompts.n)
+        cli_usage_error("--ids takes its text from operands or standard input, not --prompt");
+    if (people && a->c.out)
+        cli_usage_error("--output is for records; redirect standard output instead");
+    if (operand && !a->ids)
+        cli_usage_error("operand '%s': expected records on standard input", operand);
+    for (int i = 0; i < a->prompts.n; i++)
+        if (!utf8_valid(a->prompts.v[i], strlen(a->prompts.v[i])))
+            cli_usage_error("--prompt: not UTF-8");
+}
+
+int main(int argc, char **argv)
+{
+    struct args a = { .format = -1 };
+    int i = cli_start(
+        &(struct cli){ .name = "tokenize",
+                       .usage = "[-m MODEL] [-p TEXT]... [--split-special-tokens] [-o FILE]\n"
+                                "-d [-m MODEL] [-f WORD] [--keep] [-o FILE]\n"
+                                "--ids [-d] [-m MODEL] [--split-special-tokens] [TEXT...]",
+                       .about = "Turn prompts into token ids, and generated ids into text.",
+                       .opts = opts },
+        argc, argv, &a);
+    check_args(&a, argv[i]);
+    a.tokens.layout.split_specials = a.split;
+    record_init(&a.out);
+    int rc = a.ids                                    ? print_lines(&a, argv + i, argc - i)
+             : a.decode && a.format != FORMAT_MSGPACK ? print_records(&a)
+                                                      : run_stage(&a);
+    tokens_close(&a.tokens);
+    record_release(&a.out);
+    return cli_finish(rc);
+}
