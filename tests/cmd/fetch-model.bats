@@ -215,3 +215,14 @@ nothing_published() { # no ref, no snapshot, no blob that is not what its name s
     status_is 64 "$fetch" a/b c/d
     status_is 0 "$fetch" --help
 }
+
+@test "two at once: one fetches, the other finds it done" {
+    serve
+    "$fetch" org/tiny >one &
+    local first=$!
+    status_is 0 "$fetch" org/tiny
+    wait $first
+    [ "$(cat one)" = "$output" ]
+    [ "$(grep -c '^GET cdn/org/tiny/model.safetensors' log)" -eq 1 ]
+    same_files org/tiny
+}
