@@ -92,14 +92,14 @@ check:
 INSTALLED_CMDS = $(CMD_SRC:cmd/%.c=%)
 install: all
 	install -d $(DESTDIR)$(BINDIR)
-	install -m 755 $(CMDS) $(DESTDIR)$(BINDIR)
+	install -m 755 $(CMDS) scripts/fetch-model $(DESTDIR)$(BINDIR)
 	set -e; for f in $(SHARED); do d=$(DESTDIR)$(DATADIR)/$$(basename $$(dirname $$f)); \
 	    install -d $$d; install -m 644 $$f $$d; done
 	set -e; for p in $(MANS); do d=$(DESTDIR)$(MANDIR)/man$${p##*.}; \
 	    install -d $$d; install -m 644 $$p $$d; done
 
 uninstall:
-	rm -f $(INSTALLED_CMDS:%=$(DESTDIR)$(BINDIR)/%)
+	rm -f $(INSTALLED_CMDS:%=$(DESTDIR)$(BINDIR)/%) $(DESTDIR)$(BINDIR)/fetch-model
 	rm -rf $(DESTDIR)$(DATADIR)
 	set -e; for p in $(notdir $(MANS)); do rm -f $(DESTDIR)$(MANDIR)/man$${p##*.}/$$p; done
 

@@ -18,4 +18,22 @@ bool hub_is_name(const char *word);
  * the only snapshot there is. cache: $HF_HUB_CACHE's value or its default. */
 int hub_find(char *dir, size_t n, const char *cache, const char *name);
 
+/* One snapshot in the cache. */
+struct hub_snapshot {
+    const char *name; /* ORG/NAME */
+    const char *commit;
+    const char *dir;
+    bool main; /* what ORG/NAME alone means */
+};
+typedef int hub_fn(void *ctx, const struct hub_snapshot *s);
+
+/* Calls fn for each snapshot of each model, in the order of their names; what fn gives other
+ * than 0 ends it and is the result. A cache that is not there is empty. */
+int hub_each(const char *cache, hub_fn *fn, void *ctx);
+
+/* The hash a file of a model's directory must have, 64 hex digits (SHA-256) or 40 (git's), into
+ * hex: the name of the blob it links to, or what the cache's trees/COMMIT.json or a
+ * .cache/huggingface/download/FILE.metadata says. 1, or 0 if nothing says. */
+int hub_expected_hash(char hex[65], const char *dir, const char *file);
+
 #endif
