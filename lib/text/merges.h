@@ -29,7 +29,7 @@ void merges_add(struct merges *m, uint32_t left, uint32_t right, uint32_t id, ui
 /* Scratch that grows to the longest piece; zero-initialised it is empty. */
 struct merges_work {
     struct merges_symbol *symbol;
-    struct merges_pair *heap;
+    uint64_t *heap;
     size_t symbols, heaps; /* room */
     size_t n;              /* pairs in the heap */
 };

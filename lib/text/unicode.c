@@ -43,11 +43,45 @@ static utf8proc_category_t category(uint32_t cp)
     return utf8proc_category((utf8proc_int32_t)cp);
 }
 
+/* Letters and numbers of Unicode 15.1 and 16, which the reference knows and Debian 12's
+ * utf8proc does not: with them the split is the reference's for every code point. */
+static enum unicode_class newer_class(uint32_t cp)
+{
+    static const struct {
+        uint32_t from, to;
+        enum unicode_class class;
+    } newer[] = {
+        { 0x1c89, 0x1c8a, UNICODE_LETTER },   { 0xa7cb, 0xa7cd, UNICODE_LETTER },
+        { 0xa7da, 0xa7dc, UNICODE_LETTER },   { 0x105c0, 0x105f3, UNICODE_LETTER },
+        { 0x10d40, 0x10d49, UNICODE_NUMBER }, { 0x10d4a, 0x10d65, UNICODE_LETTER },
+        { 0x10d6f, 0x10d85, UNICODE_LETTER }, { 0x10ec2, 0x10ec4, UNICODE_LETTER },
+        { 0x11380, 0x11389, UNICODE_LETTER }, { 0x1138b, 0x1138b, UNICODE_LETTER },
+        { 0x1138e, 0x1138e, UNICODE_LETTER }, { 0x11390, 0x113b5, UNICODE_LETTER },
+        { 0x113b7, 0x113b7, UNICODE_LETTER }, { 0x113d1, 0x113d1, UNICODE_LETTER },
+        { 0x113d3, 0x113d3, UNICODE_LETTER }, { 0x116d0, 0x116e3, UNICODE_NUMBER },
+        { 0x11bc0, 0x11be0, UNICODE_LETTER }, { 0x11bf0, 0x11bf9, UNICODE_NUMBER },
+        { 0x13460, 0x143fa, UNICODE_LETTER }, { 0x16100, 0x1611d, UNICODE_LETTER },
+        { 0x16130, 0x16139, UNICODE_NUMBER }, { 0x16d40, 0x16d6c, UNICODE_LETTER },
+        { 0x16d70, 0x16d79, UNICODE_NUMBER }, { 0x18cff, 0x18cff, UNICODE_LETTER },
+        { 0x1ccf0, 0x1ccf9, UNICODE_NUMBER }, { 0x1e5d0, 0x1e5ed, UNICODE_LETTER },
+        { 0x1e5f0, 0x1e5f0, UNICODE_LETTER }, { 0x1e5f1, 0x1e5fa, UNICODE_NUMBER },
+        { 0x2ebf0, 0x2ee5d, UNICODE_LETTER },
+    };
+    for (size_t i = 0; i < sizeof newer / sizeof *newer && cp >= newer[i].from; i++)
+        if (cp <= newer[i].to)
+            return newer[i].class;
+    return UNICODE_OTHER;
+}
+
 enum unicode_class unicode_class(uint32_t cp)
 {
+    if (cp < 0x80 && ((cp | 0x20) >= 'a' && (cp | 0x20) <= 'z'))
+        return UNICODE_LETTER;
     if (unicode_is_space(cp))
         return UNICODE_SPACE;
     utf8proc_category_t c = category(cp);
+    if (c == UTF8PROC_CATEGORY_CN)
+        return newer_class(cp);
     if (c >= UTF8PROC_CATEGORY_LU && c <= UTF8PROC_CATEGORY_LO)
         return UNICODE_LETTER;
     return c >= UTF8PROC_CATEGORY_ND && c <= UTF8PROC_CATEGORY_NO ? UNICODE_NUMBER
