@@ -86,7 +86,7 @@ units: $(UNITS)
 test: all units
 	BUILD=$(BUILD) scripts/run-tests
 
-check:
+check: all
 	scripts/check
 
 INSTALLED_CMDS = $(CMD_SRC:cmd/%.c=%)
