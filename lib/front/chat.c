@@ -107,7 +107,9 @@ static int send_turn(struct chat *c, const char *question)
     return wire_write(c->to, &c->picture);
 }
 
-static int take_answer(struct chat *c, const char *question)
+/* A turn that failed (its stage has said why) is forgotten: the next one goes on from before
+ * it. */
+static int take_answer(struct chat *c, const char *question, size_t said_before)
 {
     struct record rec;
     const char *s;
@@ -118,10 +120,10 @@ static int take_answer(struct chat *c, const char *question)
         rc = err_set(ERR_UNAVAIL, "the language stages ended");
     if (rc > 0)
         rc = format_record(&c->out, &rec, question);
-    if (rc == 0 && record_get_str(&s, &n, &rec, "text") > 0)
-        rc = buf_append(&c->said, s, n);
-    if (rc == 0)
-        rc = buf_putc(&c->said, '\n');
+    if (rc == 0 && record_is_error(&rec))
+        c->said.len = said_before;
+    else if (rc == 0 && record_get_str(&s, &n, &rec, "text") > 0)
+        rc = buf_append(&c->said, s, n) < 0 ? -1 : buf_putc(&c->said, '\n');
     record_release(&rec);
     return rc;
 }
@@ -131,7 +133,8 @@ static int turn(struct chat *c, char *line)
     line[strcspn(line, "\r\n")] = '\0';
     if (!*line)
         return 0;
-    return send_turn(c, line) < 0 ? -1 : take_answer(c, line);
+    size_t before = c->said.len;
+    return send_turn(c, line) < 0 ? -1 : take_answer(c, line, before);
 }
 
 static void ask_for_line(void)

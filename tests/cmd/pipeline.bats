@@ -1,0 +1,69 @@
+#!/usr/bin/env bats
+# The four stages together: pictures and prompts to text, against transformers' own answers.
+
+load ../lib/helpers
+
+whole() { # whole NAME - every golden case of a checkpoint through the real pipe
+    need_fixture "checkpoints/$1"
+    run python3 "$repo/tests/lib/pipeline.py" "$VQA_FIXTURES/checkpoints/$1" \
+        "$VQA_FIXTURES/golden/$1/generate.json" "$VQA_FIXTURES/images"
+    echo "$output"
+    [ "$status" -eq 0 ]
+}
+
+@test "OPT's vocabulary, f32" { whole tiny-blip2-opt; }
+@test "a checkpoint of 2023: no image token, defaults left out" { whole tiny-blip2-opt-old; }
+@test "bf16" { whole tiny-blip2-opt-bf16; }
+@test "fp16 in shards, Q-Former in f32" { whole tiny-blip2-opt-fp16-sharded; }
+@test "OPT with norms after the blocks" { whole tiny-blip2-opt-postnorm; }
+
+small() { echo "$VQA_FIXTURES/checkpoints/tiny-blip2-opt-bf16"; }
+
+ask() { # ask OPTION... - two questions about two pictures, all stages with OPTION...
+    img-encode -m "$(small)" "$@" "$VQA_FIXTURES"/images/{astronaut,interlaced}.png |
+        qformer -m "$(small)" "$@" | tokenize -m "$(small)" -p 'what is this?' -p 'a' |
+        opt-generate -m "$(small)" "$@" | tokenize -m "$(small)" -d -f jsonl
+}
+
+@test "the same answers from any thread count and batch size, and through saved files" {
+    ask -t 1 >a
+    [ "$(wc -l <a)" -eq 4 ]
+    ask -t 2 >b
+    cmp a b
+    ask -b 3 -t 2 >b
+    cmp a b
+    img-encode -m "$(small)" -o 1.s "$VQA_FIXTURES"/images/{astronaut,interlaced}.png
+    qformer -m "$(small)" -o 2.s 1.s
+    tokenize -m "$(small)" -p 'what is this?' -p 'a' -o 3.s 2.s
+    opt-generate -m "$(small)" -o 4.s 3.s
+    tokenize -m "$(small)" -d -f jsonl 4.s >b
+    cmp a b
+}
+
+@test "cut at every offset of a small stream, at every stage: zero silent successes" {
+    export VQA_CUT_STEP=13
+    M=$(small)
+    python3 -c '
+import sys, numpy as np, msgpack_numpy as m
+sys.stdout.buffer.write(m.packb({"id": "x", "pixel_values": np.ones((3, 64, 64), "f2")[:, :1, :1]}))' | tensor-cat >pixels
+    cut_everywhere pixels img-encode -m "$M"
+    python3 -c '
+import sys, numpy as np, msgpack_numpy as m
+sys.stdout.buffer.write(m.packb({"id": "x", "language_model_inputs": np.ones((4, 32), "f4")}))' | tensor-cat >inputs
+    cut_everywhere inputs tokenize -m "$M" -p 'a'
+    tokenize -m "$M" -p 'a' -o prompts inputs
+    cut_everywhere prompts opt-generate -m "$M" --max-new-tokens 2
+    opt-generate -m "$M" --max-new-tokens 2 -o ids prompts
+    cut_everywhere ids tokenize -m "$M" -d -f msgpack
+    cut_everywhere ids tokenize -m "$M" -d
+}
+
+@test "a stage killed in the middle: every later one exits with a failure" {
+    M=$(small)
+    run bash -c "img-encode -m '$M' '$VQA_FIXTURES'/images/{astronaut,interlaced}.png |
+        (head -c 5000; kill -9 \$BASHPID) | qformer -m '$M' | tokenize -m '$M' -p a | opt-generate -m '$M' |
+        tokenize -m '$M' -d; echo \"\${PIPESTATUS[@]:2}\""
+    [[ ${lines[-1]} == "65 65 65 65" ]]
+    [[ $output == *"qformer: standard input: truncated"* ]]
+    [ "$(grep -c truncated <<<"$output")" -eq 1 ]
+}
