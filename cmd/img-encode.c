@@ -1,0 +1,125 @@
+/* img-encode - images to embeddings by the frozen image encoder; the first stage. Manual:
+ * man/img-encode.1. */
+#include "cli/die.h"
+#include "cli/opt.h"
+#include "front/encode.h"
+#include "front/source.h"
+
+#include <stdint.h>
+#include <stdio.h>
+
+#define BATCH 4 /* images computed together unless -b says otherwise */
+
+struct args {
+    struct cli_common c;
+    struct encode_args e;
+    struct source_args s;
+};
+
+static const char *const resize_words[] = { "pillow", "torchvision", NULL };
+static const char *const alpha_words[] = { "drop", "white", "black", NULL };
+static const char *const dtype_words[] = { "f32", "f16", NULL };
+
+static const struct opt opts[] = {
+    OPT_MODEL(struct args, e.m),
+    OPT_COMPUTE(struct args, e.m),
+    OPT_STR(struct args, s.list, 'T', "files-from", "FILE", "images, one name a line"),
+    OPT_FLAG(struct args, s.null, '0', "null", "names in FILE end in NUL"),
+    OPT_FLAG(struct args, s.recursive, 'r', "recursive", "take the images in directories"),
+    OPT_FLAG(struct args, e.pixels, 0, "pixels", "stop after preprocessing"),
+    OPT_CHOICE(struct args, e.resize, 0, "resize", "WORD", resize_words,
+               "pillow (default) or torchvision"),
+    OPT_CHOICE(struct args, e.alpha, 0, "alpha", "WORD", alpha_words,
+               "drop (default), or on white, black"),
+    OPT_FLAG(struct args, e.no_exif, 0, "no-exif", "leave EXIF orientation alone"),
+    OPT_INT(struct args, e.max_pixels, 0, "max-pixels", "N", 1, INT32_MAX,
+            "refuse larger images (178956970)"),
+    OPT_FLAG(struct args, e.interpolate, 0, "interpolate", "positions for other image sizes"),
+    OPT_STR(struct args, e.image_size, 0, "image-size", "SIZE", "N or HxW, not the model's"),
+    OPT_CHOICE(struct args, e.dtype, 0, "dtype", "WORD", dtype_words, "f32 (default) or f16"),
+    OPT_COMMON(struct args, c),
+    OPT_END
+};
+
+struct img_encode {
+    struct encode encode;
+    struct source *source;
+    bool verbose;
+    uint64_t files;
+};
+
+static const char *version(void)
+{
+    static char text[512];
+    char libraries[128];
+    snprintf(text, sizeof text, "%s\n%s", compute_version(),
+             image_libraries(libraries, sizeof libraries));
+    return text;
+}
+
+static int open_model(void *ctx, struct stage_io *io, const char **model)
+{
+    struct img_encode *g = ctx;
+    (void)io;
+    return encode_open(&g->encode, model);
+}
+
+static int next(void *ctx, struct record *rec)
+{
+    struct img_encode *g = ctx;
+    int got = source_next(g->source, rec);
+    g->files += got > 0;
+    return got;
+}
+
+static int step(void *ctx, struct stage_io *io, struct record **in, int n)
+{
+    return encode_step(&((struct img_encode *)ctx)->encode, io, in, n);
+}
+
+static int run(struct args *a, int operands)
+{
+    struct img_encode g = { .encode.a = a->e };
+    struct stage s = { .program = "img-encode",
+                       .output = a->c.out,
+                       .batch = a->e.m.batch,
+                       .fail_fast = a->c.fail_fast,
+                       .ctx = &g,
+                       .open = open_model,
+                       .step = step,
+                       .report = cli_report,
+                       .say = a->c.verbose ? cli_warn : NULL };
+    if (operands || a->s.list) {
+        g.source = source_new(&a->s);
+        if (!g.source)
+            return -1;
+        s.next = next;
+    }
+    int rc = stage_run(&s);
+    if (rc == 0 && g.source && g.files == 0)
+        cli_warn("no images found");
+    source_free(g.source);
+    encode_close(&g.encode);
+    return rc;
+}
+
+int main(int argc, char **argv)
+{
+    struct args a = { .e.m.batch = BATCH };
+    int first = cli_start(&(struct cli){ .name = "img-encode",
+                                         .usage = "[OPTION...] [FILE...]",
+                                         .about = "Encode images; without FILE or -T, the "
+                                                  "images of a stream of records.",
+                                         .opts = opts,
+                                         .version = version },
+                          argc, argv, &a);
+    a.s.names = argv + first;
+    a.s.count = argc - first;
+    a.e.keep = a.c.keep;
+    a.e.own_files = a.s.count || a.s.list;
+    if (a.s.null && !a.s.list)
+        cli_usage_error("-0 says how names in a list end; expected -T FILE with it");
+    if (a.s.recursive && !a.e.own_files)
+        cli_usage_error("-r takes the images in directories; expected FILE or -T");
+    return cli_finish(run(&a, a.s.count));
+}

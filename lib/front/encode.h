@@ -1,0 +1,46 @@
+/* encode.h - records with an image to records with pixel_values or image_embeds: what
+ * img-encode does.
+ *
+ * Errors:  -1 with err set; what is wrong with one record becomes its error record. */
+#ifndef FRONT_ENCODE_H
+#define FRONT_ENCODE_H
+
+#include "front/compute.h"
+#include "image/image.h"
+#include "model/vit.h"
+#include "stage/stage.h"
+
+struct encode_args {
+    struct cli_model m;
+    int resize;             /* enum image_resize */
+    int alpha;              /* enum image_alpha */
+    int dtype;              /* ENCODE_F32 or ENCODE_F16 */
+    const char *image_size; /* "N" or "HxW": another size than the checkpoint's, or NULL */
+    int max_pixels;         /* 0: as image.h says */
+    bool no_exif, interpolate, pixels, keep;
+    bool own_files; /* paths come from this command's user, not from a stream */
+};
+
+enum { ENCODE_F32, ENCODE_F16 };
+
+struct encode_item;
+
+struct encode {
+    struct encode_args a;
+    struct image_processor processor;
+    struct image_limits limits;
+    struct compute compute;
+    struct vit *vit;          /* NULL with pixels */
+    struct encode_item *item; /* of the batch at hand */
+    struct record **in;
+};
+
+/* Finds the model; with a.pixels only its preprocessing is opened. A zeroed struct with a set;
+ * close it also after a failure. *model: its fingerprint, or as it was. */
+int encode_open(struct encode *e, const char **model);
+void encode_close(struct encode *e);
+
+/* stage.h's step for up to a.m.batch records. */
+int encode_step(struct encode *e, struct stage_io *io, struct record **in, int n);
+
+#endif

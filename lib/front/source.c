@@ -1,0 +1,219 @@
+/* source.c - see source.h. */
+#include "front/source.h"
+
+#include "base/err.h"
+#include "base/io.h"
+#include "image/image.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define STDIN_BYTES ((size_t)1 << 28)
+#define HEAD        64 /* bytes that tell an image */
+
+/* A directory being walked. */
+struct level {
+    struct level *up;
+    char *path;
+    struct dirent **entry;
+    int n, at;
+};
+
+struct source {
+    const struct source_args *a;
+    int next; /* operand */
+    FILE *list;
+    char *line; /* of the list */
+    size_t cap;
+    struct level *dir;
+    struct buf path; /* the present file's */
+};
+
+struct source *source_new(const struct source_args *a)
+{
+    struct source *s = calloc(1, sizeof *s);
+    if (!s)
+        return err_null(ERR_OS, "out of memory for a list of files");
+    s->a = a;
+    if (a->list)
+        s->list = strcmp(a->list, "-") ? fopen(a->list, "re") : stdin;
+    if (a->list && !s->list) {
+        err_sys(ERR_NOINPUT, "%s", a->list);
+        free(s);
+        return NULL;
+    }
+    return s;
+}
+
+static void pop(struct source *s)
+{
+    struct level *l = s->dir;
+    s->dir = l->up;
+    while (l->at < l->n)
+        free(l->entry[l->at++]);
+    free(l->entry);
+    free(l->path);
+    free(l);
+}
+
+void source_free(struct source *s)
+{
+    if (!s)
+        return;
+    while (s->dir)
+        pop(s);
+    if (s->list && s->list != stdin)
+        fclose(s->list);
+    free(s->line);
+    buf_release(&s->path);
+    free(s);
+}
+
+static int by_name(const struct dirent **a, const struct dirent **b)
+{
+    return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+static int not_dots(const struct dirent *e)
+{
+    return strcmp(e->d_name, ".") && strcmp(e->d_name, "..");
+}
+
+/* Begins a directory: 1, or 0 if it cannot be read. */
+static int push(struct source *s, const char *path)
+{
+    struct level *l = calloc(1, sizeof *l);
+    if (!l || !(l->path = strdup(path))) {
+        free(l);
+        return err_nomem("a directory");
+    }
+    l->n = scandir(path, &l->entry, not_dots, by_name);
+    if (l->n < 0) {
+        bool memory = errno == ENOMEM;
+        free(l->path);
+        free(l);
+        return memory ? err_nomem("a directory") : 0;
+    }
+    l->up = s->dir;
+    s->dir = l;
+    return 1;
+}
+
+/* The next entry's path into s->path. */
+static int entry_path(struct source *s)
+{
+    struct level *l = s->dir;
+    struct dirent *e = l->entry[l->at++];
+    size_t n = strlen(l->path);
+    buf_clear(&s->path);
+    int rc = buf_printf(&s->path, "%s%s%s", l->path, n && l->path[n - 1] == '/' ? "" : "/",
+                        e->d_name);
+    free(e);
+    return rc < 0 || !buf_str(&s->path) ? -1 : 0;
+}
+
+/* Whether a found file is to be taken: an image, or something to complain about. */
+static bool wanted(const char *path)
+{
+    unsigned char head[HEAD];
+    struct stat st;
+    if (stat(path, &st) < 0 || !S_ISREG(st.st_mode))
+        return false;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return true; /* an image perhaps, that cannot be read */
+    ssize_t n = io_read_full(fd, head, sizeof head);
+    close(fd);
+    return n < 0 || image_is(head, (size_t)n);
+}
+
+/* Walks on to the next file: 1, or 0 when this directory and those below it are done. */
+static int walk(struct source *s)
+{
+    while (s->dir) {
+        struct stat st;
+        if (s->dir->at == s->dir->n) {
+            pop(s);
+            continue;
+        }
+        if (entry_path(s) < 0)
+            return -1;
+        const char *path = (const char *)s->path.data;
+        bool dir = lstat(path, &st) == 0 && S_ISDIR(st.st_mode);
+        int down = dir ? push(s, path) : 0;
+        if (down < 0)
+            return -1;
+        if (!down && (dir || wanted(path)))
+            return 1;
+    }
+    return 0;
+}
+
+/* The next name that was given: an operand, or a line of the list. NULL at the end. */
+static const char *next_name(struct source *s)
+{
+    if (s->next < s->a->count)
+        return s->a->names[s->next++];
+    int end = s->a->null ? '\0' : '\n';
+    for (ssize_t n; s->list && (n = getdelim(&s->line, &s->cap, end, s->list)) > 0;) {
+        if (s->line[n - 1] == end)
+            s->line[--n] = '\0';
+        if (n > 0)
+            return s->line;
+    }
+    return NULL;
+}
+
+static int put(struct record *rec, const char *path, bool is_file)
+{
+    struct arena *mem = record_mem(rec);
+    size_t n = strlen(path);
+    const char *copy = arena_strndup(mem, path, n);
+    if (!copy || record_put_str(rec, "id", copy, n) < 0)
+        return -1;
+    if (is_file && record_put_str(rec, "path", copy, n) < 0)
+        return -1;
+    return 1;
+}
+
+/* Standard input's bytes travel in the record: there is no path to read them from later. */
+static int put_stdin(struct record *rec)
+{
+    struct buf b = { 0 };
+    int rc = put(rec, "-", false);
+    if (rc > 0 && io_read_file(&b, "-", STDIN_BYTES) < 0)
+        rc = err_wrap("standard input");
+    void *copy = rc > 0 ? arena_memdup(record_mem(rec), b.data, b.len) : NULL;
+    if (rc > 0 && (!copy || record_put_bin(rec, "image", copy, b.len) < 0))
+        rc = -1;
+    buf_release(&b);
+    return rc;
+}
+
+int source_next(struct source *s, struct record *rec)
+{
+    for (;;) {
+        int got = walk(s);
+        if (got < 0)
+            return -1;
+        if (got > 0)
+            return put(rec, (const char *)s->path.data, true);
+        bool operand = s->next < s->a->count;
+        const char *name = next_name(s);
+        if (!name)
+            return s->list && ferror(s->list) ? err_sys(ERR_IO, "%s", s->a->list) : 0;
+        if (operand && !strcmp(name, "-"))
+            return put_stdin(rec);
+        int down = s->a->recursive && io_is_dir(name) ? push(s, name) : 0;
+        if (down < 0)
+            return -1;
+        if (!down)
+            return put(rec, name, true);
+    }
+}
