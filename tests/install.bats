@@ -13,7 +13,7 @@ load lib/helpers
     for p in "$repo"/man/*.[1-9]; do
         cmp "$p" "root/opt/vqa/share/man/man${p##*.}/$(basename "$p")"
     done
-    if [ -d "$repo/share/demo-model" ]; then
+    if [ -e "$repo/share/demo-model/model.safetensors" ]; then
         diff -r "$repo/share/demo-model" root/opt/vqa/share/vqatools/demo-model
         run -0 env -u VQA_DATADIR PATH=/usr/bin:/bin root/opt/vqa/bin/vqa ask \
             root/opt/vqa/share/vqatools/examples/scene-1.png 'How many shapes are there?'

@@ -7,7 +7,7 @@ load lib/helpers
 
 setup() {
     cd "$BATS_TEST_TMPDIR" || return 1
-    [ -d "$repo/share/demo-model" ] || skip "no share/demo-model"
+    [ -e "$repo/share/demo-model/model.safetensors" ] || skip "no share/demo-model"
     cp "$repo"/share/examples/*.png "$repo"/share/examples/*.jpg .
     export VQA_MODEL=$repo/share/demo-model HF_HUB_CACHE=$PWD/no-cache
 }

@@ -144,9 +144,9 @@ int pipeline_wait(struct pipeline *p)
     close_fd(&p->out);
     for (int i = 0; i < p->n; i++) {
         int st = p->pid[i] > 0 ? status_of(p->pid[i]) : 0;
-        if (st == 1 || st == 128 + SIGPIPE)
-            minor = minor ? minor : st;
-        else if (st && !first)
+        if (st == 1)
+            minor = 1;
+        else if (st && st != 128 + SIGPIPE && !first)
             first = st;
     }
     return first ? first : minor;

@@ -39,8 +39,8 @@ void pipeline_opt(struct pipeline *p, const char *name,
 int pipeline_start(struct pipeline *p, bool feed);
 
 /* Closes our ends and waits. The status of the first command in the pipe that failed for a
- * reason of its own, else 0: 1 (some records failed) and a death by SIGPIPE count only if
- * nothing else. */
+ * reason of its own, else 1 if some records failed, else 0. A death by SIGPIPE is no such
+ * reason: its reader left first, in the end we. */
 int pipeline_wait(struct pipeline *p);
 
 /* The pipeline as text to paste into a shell, into a static buffer per call of buf's owner. */
