@@ -193,6 +193,7 @@ int main(int argc, char **argv)
              : a.decode && a.format != FORMAT_MSGPACK ? print_records(&a)
                                                       : run_stage(&a);
     tokens_close(&a.tokens);
+    free(a.prompts.v);
     record_release(&a.out);
     return cli_finish(rc);
 }

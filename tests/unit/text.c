@@ -473,6 +473,37 @@ static void test_hostile(void)
     remove_dir(dir);
 }
 
+/* Every cut is an error; a flipped byte gives a tokenizer or an error, never anything else. */
+static void test_damaged(void)
+{
+    char from[1024], path[1100], dir[64];
+    struct buf b = { 0 };
+    uint32_t seed = 7;
+    int bad = 0;
+    if (!checkpoint(from, "tiny-blip2-opt-old", "tokenizer.json") || !new_dir(dir)) {
+        skip("fixtures absent");
+        return;
+    }
+    snprintf(path, sizeof path, "%s/tokenizer.json", from);
+    io_read_file(&b, path, 1 << 20);
+    for (size_t n = 0; n < b.len - 1; n += 61) {
+        write_file(dir, "tokenizer.json", (char *)b.data, n);
+        bad += opens(dir) == 0 || err_kind() != ERR_DATA;
+    }
+    ok(b.len > 10000 && bad == 0, "tokenizer.json cut short is ERR_DATA at every offset tried");
+    for (int round = bad = 0; round < 500; round++) {
+        size_t at = rnd(&seed) % b.len;
+        unsigned char was = b.data[at];
+        b.data[at] ^= (unsigned char)(1 << rnd(&seed) % 8);
+        write_file(dir, "tokenizer.json", (char *)b.data, b.len);
+        bad += opens(dir) < 0 && err_kind() != ERR_DATA && err_kind() != ERR_CONFIG;
+        b.data[at] = was;
+    }
+    ok(bad == 0, "tokenizer.json with a flipped bit opens, or is ERR_DATA or ERR_CONFIG");
+    buf_release(&b);
+    remove_dir(dir);
+}
+
 static void test_hostile_merges_txt(void)
 {
     char dir[64];
@@ -500,6 +531,7 @@ int main(void)
     test_any_bytes();
     test_specials();
     test_hostile();
+    test_damaged();
     test_hostile_merges_txt();
     return tap_done();
 }
