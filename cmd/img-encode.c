@@ -44,8 +44,7 @@ static const struct opt opts[] = {
 struct img_encode {
     struct encode encode;
     struct source *source;
-    bool verbose;
-    uint64_t files;
+    uint64_t records; /* seen so far */
 };
 
 static const char *version(void)
@@ -66,15 +65,23 @@ static int open_model(void *ctx, struct stage_io *io, const char **model)
 
 static int next(void *ctx, struct record *rec)
 {
-    struct img_encode *g = ctx;
-    int got = source_next(g->source, rec);
-    g->files += got > 0;
-    return got;
+    return source_next(((struct img_encode *)ctx)->source, rec);
 }
 
 static int step(void *ctx, struct stage_io *io, struct record **in, int n)
 {
-    return encode_step(&((struct img_encode *)ctx)->encode, io, in, n);
+    struct img_encode *g = ctx;
+    g->records += (uint64_t)n;
+    return encode_step(&g->encode, io, in, n);
+}
+
+/* What is no stream from its first byte on may well be a picture. */
+static void hint(void)
+{
+    struct err_saved why;
+    err_save(&why);
+    if (why.kind == ERR_DATA && !why.said)
+        err_set(ERR_DATA, "%s (an image on standard input is asked for by -)", why.msg);
 }
 
 static int run(struct args *a, int operands)
@@ -96,8 +103,10 @@ static int run(struct args *a, int operands)
         s.next = next;
     }
     int rc = stage_run(&s);
-    if (rc == 0 && g.source && g.files == 0)
+    if (rc == 0 && g.source && g.records == 0)
         cli_warn("no images found");
+    if (rc < 0 && !g.source && g.records == 0)
+        hint();
     source_free(g.source);
     encode_close(&g.encode);
     return rc;

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define FILE_BYTES ((size_t)1 << 28) /* of one encoded image */
 #define SIDE_MOST  4096
@@ -126,6 +127,10 @@ static int read_image(const struct encode *e, struct buf *b, const char *path)
         return err_set(ERR_NOINPUT, "%s: is a directory; -r takes the images in it", path);
     if (!e->a.own_files && !io_is_file(path))
         return err_set(ERR_NOINPUT, "%s: no such file", path);
+    struct stat st;
+    if (stat(path, &st) == 0 && st.st_size > (off_t)FILE_BYTES)
+        return err_set(ERR_DATA, "%s: %lld bytes, more than the limit of %zu", path,
+                       (long long)st.st_size, FILE_BYTES);
     int rc = io_read_file(b, path, FILE_BYTES);
     if (rc < 0 && err_kind() == ERR_IO) {
         struct err_saved why;

@@ -209,6 +209,12 @@ W
     status_is 1 img-encode -m "$old" --max-pixels 3071 -o out "$images/small_64x48.png"
     says "PNG: 64 x 48 pixels, more than the limit of 3071"
     status_is 0 img-encode -m "$old" --max-pixels 3072 -o out "$images/small_64x48.png"
+    truncate -s 300M big.png
+    status_is 1 img-encode -m "$old" -o out big.png
+    says "big.png: 314572800 bytes, more than the limit of 268435456"
+    status_is 65 bash -c "img-encode -m $old <one_pixel.png >out"
+    says "(an image on standard input is asked for by -)"
+    one_line
 }
 
 @test "a 60000 x 60000 header costs no memory" {

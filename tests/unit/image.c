@@ -507,6 +507,40 @@ static void test_orientation(void)
     buf_release(&file);
 }
 
+/* EXIF in the other two formats that carry it: a PNG chunk, and a chunk of a WebP file. */
+static void test_exif_chunks(void)
+{
+    static const unsigned char exif[] = "MM\0*\0\0\0\x08\0\1\1\x12\0\3\0\0\0\1\0\6\0\0\0\0\0";
+    struct buf b = { 0 }, f = { 0 };
+    struct image im;
+    if (!load(&b, "images/wide_500x3.png")) {
+        skip("no wide_500x3.png");
+        return;
+    }
+    buf_append(&f, b.data, 33); /* up to IHDR's end */
+    buf_append(&f,
+               "\0\0\0\x1a"
+               "eXIf",
+               8);
+    buf_append(&f, exif, 26);
+    buf_append(&f, "....", 4);
+    buf_append(&f, b.data + 33, b.len - 33);
+    seal_png(&f);
+    ok(image_decode(&im, f.data, f.len, NULL) == 0 && im.w == 3 && im.h == 500, "PNG's eXIf");
+    image_release(&im);
+    load(&b, "images/lossless.webp");
+    size_t size = b.len - 8 + 8 + 26;
+    buf_append(&b, "EXIF\x1a\0\0\0", 8);
+    buf_append(&b, exif, 26);
+    for (int i = 0; i < 4; i++)
+        b.data[4 + i] = (unsigned char)(size >> (8 * i));
+    ok(image_decode(&im, b.data, b.len, NULL) == 0 && im.w == 149 && im.h == 227,
+       "WebP's EXIF");
+    image_release(&im);
+    buf_release(&b);
+    buf_release(&f);
+}
+
 /* Where we differ from Pillow on purpose, or there is no golden. */
 static void test_choices(void)
 {
@@ -586,6 +620,7 @@ int main(void)
     test_cuts();
     test_flips();
     test_orientation();
+    test_exif_chunks();
     test_choices();
     test_config();
     return tap_done();
