@@ -64,6 +64,21 @@ float *opt_cache_rows(const struct opt_cache *c, int seq, int layer, int kv)
     return rows(c, c->slot[seq], layer, kv);
 }
 
+struct opt_cache *opt_cache_grow(struct opt_cache *c, int positions)
+{
+    struct opt_cache *big = opt_cache_make(c->sequences, positions, c->layers, c->width);
+    for (int s = 0; big && s < c->sequences; s++) {
+        size_t bytes = (size_t)c->length[s] * (size_t)c->width * sizeof *c->data;
+        for (int l = 0; l < c->layers; l++)
+            for (int kv = 0; kv < 2; kv++)
+                memcpy(rows(big, s, l, kv), opt_cache_rows(c, s, l, kv), bytes);
+        big->length[s] = c->length[s];
+    }
+    if (big)
+        opt_cache_free(c);
+    return big;
+}
+
 int opt_cache_length(const struct opt_cache *c, int seq)
 {
     return c->length[seq];

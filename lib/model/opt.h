@@ -36,6 +36,10 @@ int opt_embed(struct tensor *x, const struct opt_lm *m, struct nn *nn, const int
 struct opt_cache;
 struct opt_cache *opt_cache_new(const struct opt_lm *m, int sequences, int positions);
 void opt_cache_free(struct opt_cache *c);
+
+/* c with room for more positions, what was read kept; frees c. NULL for lack of memory: c is as
+ * before. */
+struct opt_cache *opt_cache_grow(struct opt_cache *c, int positions);
 int opt_cache_length(const struct opt_cache *c, int seq);
 void opt_cache_truncate(struct opt_cache *c, int seq, int length);
 
