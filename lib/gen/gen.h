@@ -43,8 +43,9 @@ struct gen_params {
 };
 void gen_params_init(struct gen_params *p);
 
-/* -1 (ERR_USAGE) for what transformers refuses: several greedy answers, more answers than
- * beams, and values out of range. */
+/* -1 (ERR_USAGE) for what transformers refuses (several greedy answers, more answers than
+ * beams, values out of range), and for parameters that do nothing without do_sample or
+ * num_beams. */
 int gen_params_check(const struct gen_params *p);
 
 /* Model sequences one prompt occupies: beams, or sampled answers. */

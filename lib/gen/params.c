@@ -51,9 +51,27 @@ static int check_ranges(const struct gen_params *p)
                : 0;
 }
 
+/* The reference ignores what has no effect, with a warning that is easily missed. */
+static int check_effects(const struct gen_params *p)
+{
+    struct gen_params d;
+    gen_params_init(&d);
+    bool draws = p->temperature != d.temperature || p->top_k != d.top_k ||
+                 p->top_p != d.top_p || p->min_p != d.min_p || p->typical_p != d.typical_p ||
+                 p->seed != d.seed;
+    bool beams = p->length_penalty != d.length_penalty || p->early_stopping != d.early_stopping;
+    if (draws && !p->do_sample)
+        return err_set(ERR_USAGE, "temperature, top_k, top_p, min_p, typical_p and seed do "
+                                  "nothing without do_sample");
+    if (beams && p->num_beams == 1)
+        return err_set(ERR_USAGE,
+                       "length_penalty and early_stopping do nothing without num_beams");
+    return 0;
+}
+
 int gen_params_check(const struct gen_params *p)
 {
-    if (check_ranges(p) < 0)
+    if (check_ranges(p) < 0 || check_effects(p) < 0)
         return -1;
     if (p->num_return_sequences > 1 && p->num_beams == 1 && !p->do_sample)
         return err_set(ERR_USAGE,

@@ -298,6 +298,7 @@ static void test_batches(struct arena *mem)
     p.num_beams = 4;
     same_alone("beam sampling", p, mem);
     p.do_sample = false;
+    p.seed = 0;
     same_alone("beams", p, mem);
 }
 
@@ -437,11 +438,18 @@ static void test_refusals(struct arena *mem)
     p = words_params(0, 1);
     fails(gen_params_check(&p), ERR_USAGE, "max_new_tokens: 0, expected 1 to");
     p = words_params(1, 1);
+    p.do_sample = true;
     p.temperature = 0;
     fails(gen_params_check(&p), ERR_USAGE, "temperature: 0, expected more than 0");
     p = words_params(1, 1);
     p.top_p = 1.5;
     fails(gen_params_check(&p), ERR_USAGE, "top_p: 1.5, expected 0 to 1");
+    p = words_params(1, 1);
+    p.top_k = 3;
+    fails(gen_params_check(&p), ERR_USAGE, "do nothing without do_sample");
+    p = words_params(1, 1);
+    p.length_penalty = 2;
+    fails(gen_params_check(&p), ERR_USAGE, "do nothing without num_beams");
     struct gen_work w;
     float bad[3] = { 0, NAN, 1 }, none[3] = { -INFINITY, -INFINITY, -INFINITY };
     if (gen_work_init(&w, 3, mem) < 0)
