@@ -3,11 +3,8 @@
 #include "cli/die.h"
 #include "cli/opt.h"
 #include "front/convert.h"
+#include "front/input.h"
 #include "stage/stage.h"
-
-#include <fcntl.h>
-#include <string.h>
-#include <unistd.h>
 
 enum { NPY, SAFETENSORS, NONE };
 static const char *const kinds[] = { "npy", "safetensors", NULL };
@@ -41,16 +38,12 @@ static const struct cli about = {
 
 static int to_file(const struct args *a, int n, char **operands)
 {
-    const char *name = n == 2 && strcmp(operands[0], "-") != 0 ? operands[0] : NULL;
-    int fd = name ? open(name, O_RDONLY | O_CLOEXEC) : STDIN_FILENO;
-    if (fd < 0)
-        return err_sys(ERR_NOINPUT, "%s", name);
-    struct wire_reader *in = wire_reader_new(fd, name ? name : "standard input", NULL);
-    if (!in)
-        return -1;
-    int rc = a->to == NPY ? convert_to_npy(&a->c, in, operands[n - 1])
-                          : convert_to_safetensors(&a->c, in, operands[n - 1]);
-    wire_reader_free(in);
+    struct input in;
+    int rc = input_open(&in, n == 2 ? operands[0] : NULL);
+    if (rc == 0)
+        rc = a->to == NPY ? convert_to_npy(&a->c, in.reader, operands[n - 1])
+                          : convert_to_safetensors(&a->c, in.reader, operands[n - 1]);
+    input_close(&in);
     return rc;
 }
 
@@ -88,8 +81,6 @@ static void check(const struct args *a, int n)
         cli_usage_error("expected one of --to and --from");
     if (a->to != NONE && (n < 1 || n > 2))
         cli_usage_error("%d operands, expected [STREAM] OUT", n);
-    if (a->to != NONE && n == 1 && isatty(STDIN_FILENO))
-        cli_usage_error("standard input is a terminal, expected a stream of records");
     if (a->to != NONE && a->out)
         cli_usage_error("--output goes with --from; --to names its file last");
     if (a->from != NONE && n == 0)

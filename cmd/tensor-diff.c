@@ -2,13 +2,12 @@
 #include "base/err.h"
 #include "cli/die.h"
 #include "cli/opt.h"
+#include "front/input.h"
 #include "tensor/stats.h"
 #include "wire/wire.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 struct args {
     double tol;
@@ -23,7 +22,7 @@ static const struct opt opts[] = {
 
 struct side {
     const char *name;
-    struct wire_reader *in;
+    struct input in;
     struct record rec;
 };
 
@@ -31,11 +30,7 @@ static int open_side(struct side *s, const char *name)
 {
     record_init(&s->rec);
     s->name = name;
-    int fd = strcmp(name, "-") ? open(name, O_RDONLY | O_CLOEXEC) : STDIN_FILENO;
-    if (fd < 0)
-        return err_sys(ERR_NOINPUT, "%s", name);
-    s->in = wire_reader_new(fd, name, NULL);
-    return s->in ? 0 : -1;
+    return input_open(&s->in, name);
 }
 
 static bool same_bytes(const struct record_field *a, const struct record_field *b)
@@ -101,7 +96,8 @@ static int run(const struct args *a, struct side *x, struct side *y)
 {
     int different = 0;
     for (;;) {
-        int p = wire_read(x->in, &x->rec), q = p < 0 ? 0 : wire_read(y->in, &y->rec);
+        int p = wire_read(x->in.reader, &x->rec),
+            q = p < 0 ? 0 : wire_read(y->in.reader, &y->rec);
         if (p < 0 || q < 0)
             return -1;
         if (p == 0 && q == 0)
@@ -127,12 +123,12 @@ int main(int argc, char **argv)
         argc, argv, &a);
     if (argc - i != 2)
         cli_usage_error("%d operands, expected two streams", argc - i);
-    struct side x = { 0 }, y = { 0 };
+    struct side x = { .in.fd = -1 }, y = { .in.fd = -1 };
     int rc = open_side(&x, argv[i]) < 0 || open_side(&y, argv[i + 1]) < 0 ? -1
                                                                           : run(&a, &x, &y);
     record_release(&x.rec);
     record_release(&y.rec);
-    wire_reader_free(x.in);
-    wire_reader_free(y.in);
+    input_close(&x.in);
+    input_close(&y.in);
     return cli_finish(rc);
 }

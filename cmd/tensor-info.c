@@ -3,13 +3,12 @@
 #include "cli/die.h"
 #include "cli/opt.h"
 #include "front/describe.h"
+#include "front/input.h"
 #include "tensor/stats.h"
 #include "wire/wire.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 struct args {
     bool json;
@@ -73,17 +72,17 @@ static void print_record(struct record *rec)
     }
 }
 
-static int run(const struct args *a, int fd, const char *name)
+static int run(const struct args *a, const char *name)
 {
-    struct wire_reader *in = wire_reader_new(fd, name, NULL);
+    struct input in;
     struct record rec;
     record_init(&rec);
-    int got = in ? 1 : -1;
-    while (got > 0 && (got = wire_read(in, &rec)) > 0)
+    int got = input_open(&in, name) < 0 ? -1 : 1;
+    while (got > 0 && (got = wire_read(in.reader, &rec)) > 0)
         a->json ? describe_json(stdout, &rec) : print_record(&rec);
-    int rc = got < 0 ? -1 : wire_reader_counts(in).errors != 0;
+    int rc = got < 0 ? -1 : wire_reader_counts(in.reader).errors != 0;
     record_release(&rec);
-    wire_reader_free(in);
+    input_close(&in);
     return rc;
 }
 
@@ -96,14 +95,11 @@ int main(int argc, char **argv)
                                               "it is whole.",
                                      .opts = opts },
                       argc, argv, &a);
-    int rc = 0;
-    if (i == argc && isatty(STDIN_FILENO))
-        cli_usage_error("standard input is a terminal, expected a stream of records");
     if (i == argc)
-        return cli_finish(run(&a, STDIN_FILENO, "standard input"));
+        return cli_finish(run(&a, NULL));
+    int rc = 0;
     for (; i < argc && rc >= 0; i++) {
-        int fd = strcmp(argv[i], "-") ? open(argv[i], O_RDONLY | O_CLOEXEC) : STDIN_FILENO;
-        int one = fd < 0 ? err_sys(ERR_NOINPUT, "%s", argv[i]) : run(&a, fd, argv[i]);
+        int one = run(&a, argv[i]);
         rc = one ? one : rc;
     }
     return cli_finish(rc);

@@ -3,6 +3,7 @@
 #include "cli/die.h"
 #include "cli/opt.h"
 #include "front/format.h"
+#include "front/input.h"
 #include "front/tokens.h"
 #include "stage/stage.h"
 
@@ -18,6 +19,7 @@ struct args {
     struct opt_list prompts;
     bool decode, ids, split;
     int format; /* -1: not given */
+    const char *in;
     struct tokens tokens;
     struct record out; /* scratch: one prompt's record */
 };
@@ -35,8 +37,6 @@ static const struct opt opts[] = {
     OPT_COMMON(struct args, c),
     OPT_END
 };
-
-/* ---- records to records ---- */
 
 static int open_tokens(void *ctx, struct stage_io *io, const char **model)
 {
@@ -71,6 +71,7 @@ static int step(void *ctx, struct stage_io *io, struct record **in, int n)
 static int run_stage(struct args *a)
 {
     return stage_run(&(struct stage){ .program = "tokenize",
+                                      .input = a->in,
                                       .output = a->c.out,
                                       .fail_fast = a->c.fail_fast,
                                       .ctx = a,
@@ -79,8 +80,6 @@ static int run_stage(struct args *a)
                                       .report = cli_report,
                                       .say = a->c.verbose ? cli_warn : NULL });
 }
-
-/* ---- records to text for people ---- */
 
 /* A record that failed further up in the pipe was said there; one in a saved stream, not to us.
  */
@@ -110,13 +109,14 @@ static int print_records(struct args *a)
     struct format o = { .kind = a->format < 0 ? FORMAT_TEXT : (enum format_kind)a->format,
                         .keys = { "id", "prompt", "text" },
                         .f = stdout };
-    if (isatty(STDIN_FILENO))
-        cli_usage_error("standard input is a terminal, expected a stream of records");
-    struct wire_reader *in = wire_reader_new(STDIN_FILENO, "standard input", NULL);
-    int rc = in && wire_start(in) == 0 && tokens_open(&a->tokens, a->m.model) == 0 ? 1 : -1;
+    struct input in;
+    int rc = input_open(&in, a->in) == 0 && wire_start(in.reader) == 0 &&
+                     tokens_open(&a->tokens, a->m.model) == 0
+                 ? 1
+                 : -1;
     if (rc > 0)
         format_begin(&o);
-    while (rc > 0 && (rc = wire_read(in, &a->out)) > 0)
+    while (rc > 0 && (rc = wire_read(in.reader, &a->out)) > 0)
         if (print_record(&o, a, &a->out) < 0)
             rc = -1;
     if (rc == 0 && format_end(&o) == 0)
@@ -124,11 +124,9 @@ static int print_records(struct args *a)
     if (a->c.verbose)
         cli_warn("%llu records, %llu of them errors", (unsigned long long)o.records,
                  (unsigned long long)o.errors);
-    wire_reader_free(in);
+    input_close(&in);
     return rc;
 }
-
-/* ---- plain text ---- */
 
 static int print_line(struct args *a, const char *s, size_t n)
 {
@@ -155,9 +153,7 @@ static int print_lines(struct args *a, char **operands, int n)
     return rc;
 }
 
-/* ---- */
-
-static void check_args(const struct args *a, const char *operand)
+static void check_args(const struct args *a, int operands)
 {
     bool people = a->ids || (a->decode && a->format != FORMAT_MSGPACK);
     if (a->decode && a->prompts.n)
@@ -168,8 +164,8 @@ static void check_args(const struct args *a, const char *operand)
         cli_usage_error("--ids takes its text from operands or standard input, not --prompt");
     if (people && a->c.out)
         cli_usage_error("--output is for records; redirect standard output instead");
-    if (operand && !a->ids)
-        cli_usage_error("operand '%s': expected records on standard input", operand);
+    if (operands > 1 && !a->ids)
+        cli_usage_error("%d operands, expected one stream", operands);
     for (int i = 0; i < a->prompts.n; i++)
         if (!utf8_valid(a->prompts.v[i], strlen(a->prompts.v[i])))
             cli_usage_error("--prompt: not UTF-8");
@@ -180,13 +176,15 @@ int main(int argc, char **argv)
     struct args a = { .format = -1 };
     int i = cli_start(
         &(struct cli){ .name = "tokenize",
-                       .usage = "[-m MODEL] [-p TEXT]... [--split-special-tokens] [-o FILE]\n"
-                                "-d [-m MODEL] [-f WORD] [--keep] [-o FILE]\n"
+                       .usage = "[-m MODEL] [-p TEXT]... [--split-special-tokens] [-o FILE] "
+                                "[STREAM]\n"
+                                "-d [-m MODEL] [-f WORD] [--keep] [-o FILE] [STREAM]\n"
                                 "--ids [-d] [-m MODEL] [--split-special-tokens] [TEXT...]",
                        .about = "Turn prompts into token ids, and generated ids into text.",
                        .opts = opts },
         argc, argv, &a);
-    check_args(&a, argv[i]);
+    check_args(&a, argc - i);
+    a.in = argv[i];
     a.tokens.layout.split_specials = a.split;
     record_init(&a.out);
     int rc = a.ids                                    ? print_lines(&a, argv + i, argc - i)

@@ -271,8 +271,12 @@ sys.stdout.buffer.write(m.packb({"id": "a", "output_ids": np.array([68])}))' | t
     status_is 64 tokenize -m "$m" --ids -p x
     status_is 64 tokenize -m "$m" -d -o out
     says "--output is for records"
-    status_is 64 tokenize -m "$m" file
-    says "operand 'file': expected records on standard input"
+    status_is 64 tokenize -m "$m" one two
+    says "2 operands, expected one stream"
+    status_is 66 tokenize -m "$m" file
+    says "tokenize: file: No such file or directory"
+    status_is 66 tokenize -m "$m" -d file
+    says "tokenize: file: No such file or directory"
     status_is 64 tokenize -m "$m" -p $'\xff'
     says "--prompt: not UTF-8"
     status_is 0 tokenize --help

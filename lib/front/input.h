@@ -1,0 +1,20 @@
+/* input.h - a stream of records that a command reads by itself, not through a stage.
+ *
+ * Errors:  -1 with err set: ERR_NOINPUT cannot open, ERR_USAGE it would be a terminal. */
+#ifndef FRONT_INPUT_H
+#define FRONT_INPUT_H
+
+#include "wire/wire.h"
+
+struct input {
+    struct wire_reader *reader;
+    int fd; /* ours to close, or -1 */
+};
+
+/* name: a file; NULL or "-": standard input. */
+int input_open(struct input *in, const char *name);
+
+/* Also after a failed input_open(), and twice. */
+void input_close(struct input *in);
+
+#endif
