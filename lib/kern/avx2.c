@@ -10,7 +10,7 @@
 #include <string.h>
 
 typedef __m256 vec;
-enum { W = 8, MR = 3, NR = 4 }; /* 12 sums, 3 of x, 1 of w: all 16 registers */
+enum { W = 8, MR = 6, NV = 2 }; /* 12 sums, 2 of w, 1 of x: 15 of 16 registers */
 
 static inline vec v_set(float f)
 {
@@ -156,6 +156,27 @@ static inline float v_top(vec v)
     __m128 a = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
     a = _mm_max_ps(a, _mm_movehl_ps(a, a));
     return _mm_cvtss_f32(_mm_max_ss(a, _mm_shuffle_ps(a, a, 1)));
+}
+
+/* Rows become columns: pairs, fours, then halves of registers change places. */
+static inline void v_transpose(vec v[W])
+{
+    vec a[W];
+    for (int i = 0; i < W; i += 2) {
+        a[i] = _mm256_unpacklo_ps(v[i], v[i + 1]);
+        a[i + 1] = _mm256_unpackhi_ps(v[i], v[i + 1]);
+    }
+    for (int i = 0; i < W; i += 4) {
+        v[i] = _mm256_shuffle_ps(a[i], a[i + 2], 0x44);
+        v[i + 1] = _mm256_shuffle_ps(a[i], a[i + 2], 0xee);
+        v[i + 2] = _mm256_shuffle_ps(a[i + 1], a[i + 3], 0x44);
+        v[i + 3] = _mm256_shuffle_ps(a[i + 1], a[i + 3], 0xee);
+    }
+    for (int i = 0; i < 4; i++) {
+        vec low = v[i], high = v[i + 4];
+        v[i] = _mm256_permute2f128_ps(low, high, 0x20);
+        v[i + 4] = _mm256_permute2f128_ps(low, high, 0x31);
+    }
 }
 
 #include "kern/body.inc"

@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 typedef __m512 vec;
-enum { W = 16, MR = 4, NR = 6 }; /* 24 sums, 4 of x, 1 of w: 29 of 32 registers */
+enum { W = 16, MR = 14, NV = 2 }; /* 28 sums, 2 of w, 1 of x: 31 of 32 registers */
 
 static inline vec v_set(float f)
 {
@@ -138,6 +138,32 @@ static inline float v_sum(vec v)
 static inline float v_top(vec v)
 {
     return _mm512_reduce_max_ps(v);
+}
+
+/* Rows become columns: pairs, fours, then quarters of registers change places. */
+static inline void v_transpose(vec v[W])
+{
+    vec a[W];
+    for (int i = 0; i < W; i += 2) {
+        a[i] = _mm512_unpacklo_ps(v[i], v[i + 1]);
+        a[i + 1] = _mm512_unpackhi_ps(v[i], v[i + 1]);
+    }
+    for (int i = 0; i < W; i += 4) {
+        v[i] = _mm512_shuffle_ps(a[i], a[i + 2], 0x44);
+        v[i + 1] = _mm512_shuffle_ps(a[i], a[i + 2], 0xee);
+        v[i + 2] = _mm512_shuffle_ps(a[i + 1], a[i + 3], 0x44);
+        v[i + 3] = _mm512_shuffle_ps(a[i + 1], a[i + 3], 0xee);
+    }
+    for (int i = 0; i < 4; i++) {
+        vec q = _mm512_shuffle_f32x4(v[i], v[i + 4], 0x88);
+        vec r = _mm512_shuffle_f32x4(v[i + 8], v[i + 12], 0x88);
+        vec s = _mm512_shuffle_f32x4(v[i], v[i + 4], 0xdd);
+        vec t = _mm512_shuffle_f32x4(v[i + 8], v[i + 12], 0xdd);
+        v[i] = _mm512_shuffle_f32x4(q, r, 0x88);
+        v[i + 8] = _mm512_shuffle_f32x4(q, r, 0xdd);
+        v[i + 4] = _mm512_shuffle_f32x4(s, t, 0x88);
+        v[i + 12] = _mm512_shuffle_f32x4(s, t, 0xdd);
+    }
 }
 
 #include "kern/body.inc"

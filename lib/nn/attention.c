@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-#define ROWS 24 /* a multiple of every kernel's tile height */
+#define ROWS 56 /* a multiple of every kernel's tile height */
 
 struct job {
     struct nn_sequence seq;

@@ -8,7 +8,7 @@
 #define ALONE (1 << 16)
 
 /* Columns are cut at multiples of every kernel's tile width. */
-#define CUT 24
+#define CUT 32
 
 struct linear {
     const struct kern *kern;

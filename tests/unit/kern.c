@@ -1,0 +1,436 @@
+/* kern.c - every instruction set this processor has against ref, which sums in double.
+ *
+ * Inputs end at a page that cannot be read, so that a kernel that reads too far dies; outputs
+ * lie between poisoned floats. --bench times the same kernels at the models' sizes instead. */
+#include "kern/kern.h"
+
+#include "lib/tap.h"
+#include "tensor/tensor.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#define POISON 1234567.0f
+
+static uint32_t seed = 1;
+
+static float uniform(void) /* -1..1 */
+{
+    seed = seed * 1664525u + 1013904223u;
+    return (float)(seed >> 8) / 8388608.0f - 1;
+}
+
+/* n bytes whose end is the end of what may be read. */
+static void *fenced(size_t n)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), size = (n + page - 1) / page * page + page;
+    char *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED || mprotect(p + size - page, page, PROT_NONE) < 0)
+        abort();
+    return p + size - page - n;
+}
+
+static void unfence(void *p, size_t n)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), size = (n + page - 1) / page * page + page;
+    munmap((char *)p + n + page - size, size);
+}
+
+static float *random_floats(size_t n)
+{
+    float *p = fenced(n * sizeof *p);
+    for (size_t i = 0; i < n; i++)
+        p[i] = uniform();
+    return p;
+}
+
+static size_t item(enum kern_type t)
+{
+    return t == KERN_F32 ? 4 : 2;
+}
+
+static void *random_weights(enum kern_type t, size_t n)
+{
+    char *p = fenced(n * item(t));
+    for (size_t i = 0; i < n; i++) {
+        float f = uniform();
+        uint16_t h = t == KERN_F16 ? dtype_f32_to_f16(f) : dtype_f32_to_bf16(f);
+        memcpy(p + i * item(t), t == KERN_F32 ? (void *)&f : (void *)&h, item(t));
+    }
+    return p;
+}
+
+static bool same(float a, float b)
+{
+    return a == b || (a != a && b != b);
+}
+
+static bool close_to(float got, float want, double bound)
+{
+    return same(got, want) || fabs((double)got - want) <= bound;
+}
+
+/* ---- matrix products ---- */
+
+struct shape {
+    size_t M, N, K;
+};
+static const struct shape shapes[] = {
+    { 0, 3, 4 },      { 3, 0, 4 },      { 1, 1, 0 },      { 9, 5, 0 },      { 1, 1, 1 },
+    { 1, 7, 16 },     { 2, 5, 17 },     { 3, 4, 31 },     { 4, 6, 33 },     { 5, 13, 88 },
+    { 6, 12, 7 },     { 7, 24, 100 },   { 8, 6, 16 },     { 9, 11, 588 },   { 25, 30, 1023 },
+    { 50, 13, 1024 }, { 37, 18, 1025 }, { 100, 7, 2100 }, { 257, 9, 1408 },
+};
+#define SHAPES (sizeof shapes / sizeof *shapes)
+
+/* y with two poisoned floats behind each row. */
+static float *poisoned(const struct shape *s)
+{
+    size_t n = s->M * (s->N + 2) + 1;
+    float *y = malloc(n * sizeof *y);
+    for (size_t i = 0; i < n; i++)
+        y[i] = POISON;
+    return y;
+}
+
+static int gaps_kept(const float *y, const struct shape *s)
+{
+    int bad = 0;
+    for (size_t m = 0; m < s->M; m++)
+        bad += y[m * (s->N + 2) + s->N] != POISON || y[m * (s->N + 2) + s->N + 1] != POISON;
+    return bad == 0 && y[s->M * (s->N + 2)] == POISON;
+}
+
+/* Floats of a matrix of rows n, ld apart, the last without its gap: what may be read. */
+static size_t extent(size_t rows, size_t n, size_t ld)
+{
+    return rows ? (rows - 1) * ld + n : 0;
+}
+
+static void run_rows(const struct kern *k, enum kern_type t, struct kern_gemm g)
+{
+    size_t M = g.M, N = g.N;
+    const char *w = g.w;
+    const float *bias = g.bias;
+    float *y = g.y;
+    for (size_t n = 0; n < N; n += 5) { /* columns cut elsewhere, rows one by one */
+        g.N = N - n < 5 ? N - n : 5;
+        for (size_t m = 0; m < M; m++) {
+            struct kern_gemm one = g;
+            one.M = 1;
+            one.x += m * g.ldx;
+            one.w = w + n * g.ldw * item(t);
+            one.bias = bias ? bias + n : NULL;
+            one.y = y + m * g.ldy + n;
+            k->gemm[t](&one);
+        }
+    }
+}
+
+static int far_off(const float *got, const float *want, const struct shape *s, double bound)
+{
+    int bad = 0;
+    for (size_t m = 0; m < s->M; m++)
+        for (size_t n = 0; n < s->N; n++)
+            bad += !close_to(got[m * (s->N + 2) + n], want[m * (s->N + 2) + n], bound);
+    return bad;
+}
+
+static void test_gemm(const struct kern *k, enum kern_type t, const struct shape *s)
+{
+    size_t ldx = s->K + 3, ldw = s->K + 1, nx = extent(s->M, s->K, ldx),
+           nw = extent(s->N, s->K, ldw);
+    float *x = random_floats(nx), *bias = random_floats(s->N);
+    void *w = random_weights(t, nw);
+    float *want = poisoned(s), *got = poisoned(s), *pieces = poisoned(s);
+    struct kern_gemm g = { s->M, s->N, s->K, x,       w, s->N % 2 ? bias : NULL,
+                           want, ldx,  ldw,  s->N + 2 };
+    if (s->M > 2 && s->K > 2) { /* a row that is NaN, and one that is infinite */
+        x[ldx + s->K - 1] = NAN;
+        x[2 * ldx] = INFINITY;
+    }
+    kern_ref.gemm[t](&g);
+    g.y = got;
+    k->gemm[t](&g);
+    g.y = pieces;
+    run_rows(k, t, g);
+    size_t bytes = s->M * (s->N + 2) * sizeof *got;
+    ok(far_off(got, want, s, 1e-6 * (1 + sqrt((double)s->K))) == 0 && gaps_kept(got, s) &&
+           memcmp(got, pieces, bytes) == 0,
+       "%s gemm %d (%zu, %zu, %zu): near ref, in bounds, the same bits in pieces", k->name, t,
+       s->M, s->N, s->K);
+    unfence(x, nx * sizeof *x);
+    unfence(bias, s->N * sizeof *bias);
+    unfence(w, nw * item(t));
+    free(want);
+    free(got);
+    free(pieces);
+}
+
+static void test_mix(const struct kern *k, const struct shape *s)
+{
+    size_t ldp = s->K + 1, ldv = s->N + 3, np = extent(s->M, s->K, ldp),
+           nv = extent(s->K, s->N, ldv);
+    float *p = random_floats(np), *v = random_floats(nv);
+    float *want = poisoned(s), *got = poisoned(s), *pieces = poisoned(s);
+    struct kern_mix a = { s->M, s->N, s->K, p, v, want, ldp, ldv, s->N + 2 };
+    kern_ref.mix(&a);
+    a.y = got;
+    k->mix(&a);
+    for (size_t m = 0; m < s->M; m++) {
+        struct kern_mix one = a;
+        one.M = 1;
+        one.p += m * ldp;
+        one.y = pieces + m * a.ldy;
+        k->mix(&one);
+    }
+    size_t bytes = s->M * (s->N + 2) * sizeof *got;
+    ok(far_off(got, want, s, 2e-6 * (1 + sqrt((double)s->K))) == 0 && gaps_kept(got, s) &&
+           memcmp(got, pieces, bytes) == 0,
+       "%s mix (%zu, %zu, %zu): near ref, in bounds, the same bits row by row", k->name, s->M,
+       s->N, s->K);
+    unfence(p, np * sizeof *p);
+    unfence(v, nv * sizeof *v);
+    free(want);
+    free(got);
+    free(pieces);
+}
+
+/* ---- rows ---- */
+
+static const float special[] = { 0,      -0.0f,      1,     -1,         1e-30f, -1e-40f,
+                                 0.9f,   1.2727922f, -1.3f, 5,          -5,     20,
+                                 -20,    87.5f,      -88,   100,        -1000,  3e38f,
+                                 -3e38f, INFINITY,   NAN,   -1.2727923f };
+#define SPECIALS (sizeof special / sizeof *special)
+
+typedef void map_fn(float *x, size_t n);
+
+/* An absolute error of 2e-7 for each unit of |x|, at every length and place. */
+static void test_map(const char *isa, const char *name, map_fn *f, map_fn *ref)
+{
+    int bad = 0;
+    for (size_t n = 0; n <= 70; n++) {
+        float *x = random_floats(n), *want = malloc((n + 1) * sizeof *want);
+        for (size_t i = 0; i < n; i++)
+            x[i] = n > 40 && i < SPECIALS ? special[i] : 6 * x[i];
+        memcpy(want, x, n * sizeof *x);
+        f(x, n);
+        ref(want, n);
+        for (size_t i = 0; i < n; i++)
+            bad += !close_to(x[i], want[i], 2e-7 * fmax(1, fabs((double)want[i])));
+        unfence(x, n * sizeof *x);
+        free(want);
+    }
+    ok(bad == 0, "%s %s: near ref, special values too", isa, name);
+}
+
+static void test_softmax(const struct kern *k)
+{
+    int bad = 0;
+    for (size_t n = 0; n <= 300; n += n < 40 ? 1 : 13) {
+        float *x = random_floats(n), *want = malloc((n + 1) * sizeof *want);
+        for (size_t i = 0; i < n; i++)
+            x[i] *= 30;
+        if (n > 3)
+            x[n - 2] = -INFINITY;
+        memcpy(want, x, n * sizeof *x);
+        k->softmax(x, 0.3f, n);
+        kern_ref.softmax(want, 0.3f, n);
+        for (size_t i = 0; i < n; i++)
+            bad += !close_to(x[i], want[i], 3e-7) || (n > 3 && x[n - 2] != 0);
+        unfence(x, n * sizeof *x);
+        free(want);
+    }
+    float a[3] = { 1, NAN, 2 }, big[3] = { 1e30f, 1e30f, -1e30f };
+    k->softmax(a, 1, 3);
+    k->softmax(big, 1, 3);
+    ok(bad == 0 && a[0] != a[0] && a[2] != a[2] && big[0] == 0.5f && big[2] == 0,
+       "%s softmax: near ref; -inf gives 0, a NaN spreads, large values stay finite", k->name);
+}
+
+static void test_layernorm(const struct kern *k)
+{
+    int bad = 0;
+    for (size_t n = 1; n <= 1500; n += n < 40 ? 1 : 97) {
+        float *x = random_floats(n), *w = random_floats(n), *b = random_floats(n);
+        float *want = malloc(n * sizeof *want), *got = malloc(n * sizeof *got);
+        for (size_t i = 0; i < n; i++)
+            x[i] += 10; /* a mean far from 0 */
+        kern_ref.layernorm(want, x, w, b, 1e-6, n);
+        k->layernorm(got, x, w, b, 1e-6, n);
+        k->layernorm(x, x, w, b, 1e-6, n);
+        for (size_t i = 0; i < n; i++)
+            bad += !close_to(got[i], want[i], 1e-5) || !same(got[i], x[i]);
+        unfence(x, n * sizeof *x);
+        unfence(w, n * sizeof *w);
+        unfence(b, n * sizeof *b);
+        free(want);
+        free(got);
+    }
+    ok(bad == 0, "%s layernorm: near ref, in place too", k->name);
+}
+
+static void test_add(const struct kern *k)
+{
+    int bad = 0;
+    for (size_t n = 0; n <= 70; n++) {
+        float *a = random_floats(n), *b = random_floats(n), *y = malloc((n + 1) * sizeof *y);
+        y[n] = POISON;
+        k->add(y, a, b, n);
+        for (size_t i = 0; i < n; i++)
+            bad += y[i] != a[i] + b[i];
+        bad += y[n] != POISON;
+        unfence(a, n * sizeof *a);
+        unfence(b, n * sizeof *b);
+        free(y);
+    }
+    ok(bad == 0, "%s add: exact", k->name);
+}
+
+/* All 65,536 values of each half, and every length of tail. */
+static void test_widen(const struct kern *k)
+{
+    uint16_t *h = malloc(65536 * sizeof *h);
+    float *y = malloc(65537 * sizeof *y);
+    int bad = 0;
+    for (size_t i = 0; i < 65536; i++)
+        h[i] = (uint16_t)i;
+    k->widen[KERN_F16](y, h, 65536);
+    for (size_t i = 0; i < 65536; i++)
+        bad += !same(y[i], dtype_f16_to_f32((uint16_t)i));
+    k->widen[KERN_BF16](y, h, 65536);
+    for (size_t i = 0; i < 65536; i++)
+        bad += !same(y[i], dtype_bf16_to_f32((uint16_t)i));
+    ok(bad == 0, "%s widen: every f16 and bf16 value", k->name);
+    for (size_t n = 0; n < 40; n++)
+        for (enum kern_type t = 0; t < KERN_TYPES; t++) {
+            char *w = random_weights(t, n);
+            float want[41];
+            y[n] = POISON;
+            k->widen[t](y, w, n);
+            kern_ref.widen[t](want, w, n);
+            bad += memcmp(y, want, n * sizeof *y) != 0 || y[n] != POISON;
+            unfence(w, n * item(t));
+        }
+    ok(bad == 0, "%s widen: every tail", k->name);
+    free(h);
+    free(y);
+}
+
+static void test_isa(const struct kern *k)
+{
+    for (enum kern_type t = 0; t < KERN_TYPES; t++)
+        for (size_t i = 0; i < SHAPES; i++)
+            test_gemm(k, t, &shapes[i]);
+    for (size_t i = 0; i < SHAPES; i++)
+        test_mix(k, &shapes[i]);
+    test_map(k->name, "relu", k->relu, kern_ref.relu);
+    test_map(k->name, "gelu", k->gelu, kern_ref.gelu);
+    test_map(k->name, "quick_gelu", k->quick_gelu, kern_ref.quick_gelu);
+    test_softmax(k);
+    test_layernorm(k);
+    test_add(k);
+    test_widen(k);
+}
+
+/* ---- --bench ---- */
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t); /* other processes do not count */
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static const struct shape bench_shapes[] = {
+    { 257, 6144, 1408 }, { 257, 1408, 6144 }, { 257, 4224, 1408 }, { 40, 10240, 2560 },
+    { 8, 10240, 2560 },  { 5, 10240, 2560 },  { 1, 10240, 2560 },  { 1, 2560, 10240 },
+};
+
+/* Weights of 256 MB in turn, so that they come from memory. */
+static void bench_gemm(const struct kern *k, enum kern_type t, const struct shape *s)
+{
+    size_t one = s->N * s->K * item(t), copies = s->M > 8 ? 1 : ((size_t)256 << 20) / one;
+    char *w = malloc(copies * one);
+    float *x = random_floats(s->M * s->K), *y = malloc(s->M * s->N * sizeof *y);
+    for (size_t i = 0; i < copies * one / item(t); i++) {
+        uint32_t bits = t == KERN_F16 ? 0x2c00 : 0x3d80; /* 1/16 */
+        bits = t == KERN_F32 ? 0x3d800000 : bits;
+        memcpy(w + i * item(t), &bits, item(t));
+    }
+    double best = 1e9;
+    for (int round = 0; round < (s->M > 8 ? 7 : 3); round++)
+        for (size_t c = 0; c < copies; c++) {
+            struct kern_gemm g = {
+                s->M, s->N, s->K, x, w + c * one, NULL, y, s->K, s->K, s->N
+            };
+            double start = now();
+            k->gemm[t](&g);
+            best = fmin(best, now() - start);
+        }
+    double flop = 2.0 * (double)(s->M * s->N * s->K);
+    printf("%-7s gemm %-4s %4zu x %5zu x %5zu  %7.2f ms  %7.1f GFLOP/s  %6.1f GB/s\n", k->name,
+           t == KERN_F32   ? "f32"
+           : t == KERN_F16 ? "f16"
+                           : "bf16",
+           s->M, s->N, s->K, best * 1e3, flop / best * 1e-9, (double)one / best * 1e-9);
+    unfence(x, s->M * s->K * sizeof *x);
+    free(w);
+    free(y);
+}
+
+static void bench_map(const struct kern *k, const char *name, map_fn *f)
+{
+    float x[6144];
+    double best = 1e9;
+    for (int round = 0; round < 200; round++) {
+        for (size_t i = 0; i < 6144; i++)
+            x[i] = 3 * uniform();
+        double start = now();
+        f(x, 6144);
+        best = fmin(best, now() - start);
+    }
+    printf("%-7s %-10s %7.2f ns/float\n", k->name, name, best * 1e9 / 6144);
+}
+
+static void softmax_rows(const struct kern *k)
+{
+    float x[257];
+    double best = 1e9;
+    for (int round = 0; round < 2000; round++) {
+        for (size_t i = 0; i < 257; i++)
+            x[i] = 3 * uniform();
+        double start = now();
+        k->softmax(x, 1, 257);
+        best = fmin(best, now() - start);
+    }
+    printf("%-7s softmax    %7.2f ns/float\n", k->name, best * 1e9 / 257);
+}
+
+static int bench(void)
+{
+    for (int i = 1; kern_at(i); i++) {
+        for (enum kern_type t = 0; t < KERN_TYPES; t++)
+            for (size_t s = 0; s < sizeof bench_shapes / sizeof *bench_shapes; s++)
+                bench_gemm(kern_at(i), t, &bench_shapes[s]);
+        bench_map(kern_at(i), "gelu", kern_at(i)->gelu);
+        bench_map(kern_at(i), "quick_gelu", kern_at(i)->quick_gelu);
+        softmax_rows(kern_at(i));
+    }
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1 && !strcmp(argv[1], "--bench"))
+        return bench();
+    ok(kern_get("ref") == &kern_ref && !kern_get("sse9") && kern_get(NULL),
+       "tables by name: the best is %s", kern_get(NULL)->name);
+    for (int i = 1; kern_at(i); i++)
+        test_isa(kern_at(i));
+    return tap_done();
+}
