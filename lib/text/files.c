@@ -3,6 +3,7 @@
 
 #include "base/err.h"
 #include "base/io.h"
+#include "text/scan.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -34,22 +35,28 @@ static size_t number_flags(const char *name)
     return strcmp(name, "tokenizer_config.json") ? 0 : JSON_DECODE_INT_AS_REAL;
 }
 
-static int parse(json_t **json, const struct buf *b, const char *name)
+static int check_pointer(const struct buf *b)
 {
     static const char lfs[] = "version https://git-lfs";
-    json_error_t e;
     if (b->len >= sizeof lfs - 1 && !memcmp(b->data, lfs, sizeof lfs - 1))
-        return err_set(ERR_DATA, "%s: a git-lfs pointer, not the file; run git lfs pull", name);
+        return err_set(ERR_DATA, "a git-lfs pointer, not the file; run git lfs pull");
+    return 0;
+}
+
+static int parse(json_t **json, const struct buf *b, const char *name)
+{
+    json_error_t e;
+    if (check_pointer(b) < 0)
+        return -1;
     *json = json_loadb((const char *)b->data, b->len,
                        JSON_REJECT_DUPLICATES | number_flags(name), &e);
     if (!*json)
-        return err_set(ERR_DATA, "%s: line %d: %s", name, e.line, e.text);
-    if (!json_is_object(*json)) {
-        json_decref(*json);
-        *json = NULL;
-        return err_set(ERR_DATA, "%s: expected a JSON object", name);
-    }
-    return 1;
+        return err_set(ERR_DATA, "line %d: %s", e.line, e.text);
+    if (json_is_object(*json))
+        return 1;
+    json_decref(*json);
+    *json = NULL;
+    return err_set(ERR_DATA, "expected a JSON object");
 }
 
 /* 1 read (json_decref() it), 0 not there (*json NULL), -1. */
@@ -59,29 +66,41 @@ static int read_json(json_t **json, const char *dir, const char *name)
     buf_init(&b);
     *json = NULL;
     int rc = read_file(&b, dir, name);
-    if (rc > 0)
-        rc = parse(json, &b, name);
+    if (rc > 0 && (rc = parse(json, &b, name)) < 0)
+        err_wrap("%s", name);
     buf_release(&b);
     return rc;
 }
 
 /* ---- vocabulary ---- */
 
-static int put_vocab(struct files *f, json_t *vocab)
+/* {"token": id, ...} */
+static int put_tokens(struct files *f, struct scan *s, struct buf *token)
 {
-    const char *s;
-    size_t n;
-    json_t *id;
-    if (!json_is_object(vocab))
-        return err_set(ERR_DATA, "no vocabulary, expected an object of tokens and ids");
-    json_object_keylen_foreach(vocab, s, n, id)
-    {
-        if (!json_is_integer(id))
-            return err_set(ERR_DATA, "token '%.*s': its id is not an integer", (int)n, s);
-        if (vocab_add(&f->vocab, s, n, json_integer_value(id)) < 0)
+    int64_t id;
+    if (!scan_take(s, '{'))
+        return scan_fail(s, "an object of tokens and ids");
+    for (int more = !scan_take(s, '}'); more;) {
+        buf_clear(token);
+        if (scan_str(token, s) < 0)
+            return -1;
+        if (!scan_take(s, ':'))
+            return scan_fail(s, "':'");
+        if (scan_int(&id, s) < 0 ||
+            vocab_add(&f->vocab, (char *)token->data, token->len, id) < 0)
+            return -1;
+        if ((more = scan_more(s, '}')) < 0)
             return -1;
     }
     return vocab_check_dense(&f->vocab);
+}
+
+static int put_vocab(struct files *f, struct scan *s)
+{
+    struct buf token = { 0 };
+    int rc = buf_reserve(&token, 64) < 0 ? -1 : put_tokens(f, s, &token);
+    buf_release(&token);
+    return rc;
 }
 
 /* ---- added tokens ---- */
@@ -175,32 +194,62 @@ static int put_merge_words(struct files *f, const char *s, size_t n, size_t rank
     return put_merge(f, s, left, gap + 1, n - left - 1, rank);
 }
 
-/* ["left", "right"] as since 2024, or "left right". */
-static int put_merge_json(struct files *f, json_t *rule, size_t rank)
+/* ["left", "right"] as since 2024, or "left right". Scratch: both are empty. */
+static int put_rule(struct files *f, struct scan *s, struct buf *left, struct buf *right,
+                    size_t rank)
 {
-    if (json_is_string(rule))
-        return put_merge_words(f, json_string_value(rule), json_string_length(rule), rank);
-    json_t *left = json_array_get(rule, 0), *right = json_array_get(rule, 1);
-    if (json_array_size(rule) != 2 || !json_is_string(left) || !json_is_string(right))
-        return err_set(ERR_DATA, "expected two tokens");
-    return put_merge(f, json_string_value(left), json_string_length(left),
-                     json_string_value(right), json_string_length(right), rank);
+    if (scan_sees(s, '"'))
+        return scan_str(left, s) < 0 ? -1
+                                     : put_merge_words(f, (char *)left->data, left->len, rank);
+    if (!scan_take(s, '['))
+        return scan_fail(s, "two tokens");
+    if (scan_str(left, s) < 0)
+        return -1;
+    if (!scan_take(s, ','))
+        return scan_fail(s, "two tokens");
+    if (scan_str(right, s) < 0)
+        return -1;
+    if (!scan_take(s, ']'))
+        return scan_fail(s, "two tokens");
+    return put_merge(f, (char *)left->data, left->len, (char *)right->data, right->len, rank);
 }
 
-static int put_merges(struct files *f, json_t *merges)
+static int put_rules(struct files *f, struct scan *s, struct buf *left, struct buf *right)
 {
-    size_t i;
-    json_t *rule;
-    if (!json_is_array(merges))
-        return err_set(ERR_DATA, "model.merges: not there, expected an array");
-    if (merges_init(&f->merges, json_array_size(merges)) < 0)
-        return -1;
-    json_array_foreach(merges, i, rule)
-    {
-        if (put_merge_json(f, rule, i) < 0)
-            return err_wrap("model.merges: rule %zu", i);
+    size_t rank = 0;
+    if (!scan_take(s, '['))
+        return scan_fail(s, "an array of merges");
+    for (int more = !scan_take(s, ']'); more; rank++) {
+        buf_clear(left);
+        buf_clear(right);
+        if (put_rule(f, s, left, right, rank) < 0)
+            return err_wrap("rule %zu", rank);
+        if ((more = scan_more(s, ']')) < 0)
+            return -1;
     }
     return 0;
+}
+
+/* At most as many rules as there are strings in the array. */
+static size_t count_strings(const struct scan *s)
+{
+    size_t quotes = 0;
+    for (const char *p = s->p; p < s->end && (p = memchr(p, '"', (size_t)(s->end - p))); p++)
+        quotes++;
+    return quotes / 2;
+}
+
+static int put_merges(struct files *f, struct scan *s)
+{
+    struct buf left = { 0 }, right = { 0 };
+    int rc = merges_init(&f->merges, count_strings(s));
+    if (rc == 0 && (buf_reserve(&left, 64) < 0 || buf_reserve(&right, 64) < 0))
+        rc = -1;
+    if (rc == 0)
+        rc = put_rules(f, s, &left, &right);
+    buf_release(&left);
+    buf_release(&right);
+    return rc;
 }
 
 static size_t count_lines(const struct buf *b)
@@ -436,26 +485,100 @@ static int read_added(struct files *f, const char *dir)
 
 /* ---- whole tokenizers ---- */
 
-static int put_tokenizer_json(struct files *f, json_t *root, const struct only *only)
+/* One of the two large tables: where its value is, p NULL if it is not there. */
+static int find_table(struct scan *value, struct scan model, const char *key)
 {
-    json_t *model = json_object_get(root, "model");
-    if (check_only(root, only) < 0)
+    int rc = scan_find(value, model, key);
+    struct scan after = *value;
+    if (rc > 0 && scan_skip(&after) < 0)
+        rc = -1;
+    value->end = after.p;
+    if (rc == 0)
+        value->p = NULL;
+    return rc;
+}
+
+struct tables {
+    struct scan vocab, merges;
+};
+
+static int find_tables(struct tables *t, const struct buf *text)
+{
+    struct scan model;
+    int rc = scan_find(&model, scan_of(text->data, text->len), "model");
+    if (rc == 0)
+        return err_set(ERR_DATA, "no model in it");
+    if (rc < 0 || find_table(&t->vocab, model, "vocab") < 0)
         return -1;
-    if (put_vocab(f, json_object_get(model, "vocab")) < 0)
+    return find_table(&t->merges, model, "merges") < 0 ? -1 : 0;
+}
+
+/* The text without the tables, 0 in their place, for jansson. */
+static int without_tables(struct buf *small, const struct buf *text, const struct tables *t)
+{
+    const struct scan *cut[2] = { &t->vocab, &t->merges };
+    const char *at = (const char *)text->data, *end = at + text->len;
+    if (t->merges.p && t->vocab.p && t->merges.p < t->vocab.p) {
+        cut[0] = &t->merges;
+        cut[1] = &t->vocab;
+    }
+    for (int i = 0; i < 2; i++) {
+        if (!cut[i]->p)
+            continue;
+        if (buf_append(small, at, (size_t)(cut[i]->p - at)) < 0 || buf_putc(small, '0') < 0)
+            return -1;
+        at = cut[i]->end;
+    }
+    return buf_append(small, at, (size_t)(end - at));
+}
+
+static int put_tables(struct files *f, struct tables *t, bool bpe)
+{
+    if (!t->vocab.p)
+        return err_set(ERR_DATA, "model.vocab: not there, expected an object");
+    if (put_vocab(f, &t->vocab) < 0)
         return err_wrap("model.vocab");
-    if (only == bpe_only && put_merges(f, json_object_get(model, "merges")) < 0)
-        return -1;
-    return put_added_array(f, json_object_get(root, "added_tokens"));
+    if (!bpe)
+        return 0;
+    if (!t->merges.p)
+        return err_set(ERR_DATA, "model.merges: not there, expected an array");
+    return put_merges(f, &t->merges) < 0 ? err_wrap("model.merges") : 0;
+}
+
+/* 1 if it also gave the first token of the template. */
+static int put_tokenizer_json(struct files *f, const struct buf *text, const struct only *only)
+{
+    struct tables t;
+    struct buf small = { 0 };
+    json_t *root = NULL;
+    int rc = find_tables(&t, text) < 0 ? -1 : without_tables(&small, text, &t);
+    if (rc == 0 && parse(&root, &small, "tokenizer.json") < 0)
+        rc = -1;
+    if (rc == 0)
+        rc = check_only(root, only);
+    if (rc == 0)
+        rc = put_tables(f, &t, only == bpe_only);
+    if (rc == 0)
+        rc = put_added_array(f, json_object_get(root, "added_tokens"));
+    if (rc == 0 && only == bpe_only)
+        rc = bos_of_template(f, root);
+    json_decref(root);
+    buf_release(&small);
+    return rc;
 }
 
 static int read_tokenizer_json(struct files *f, const char *dir, const struct only *only)
 {
-    json_t *root;
-    int rc = read_json(&root, dir, "tokenizer.json"), bos = 0;
-    if (rc > 0 && ((put_tokenizer_json(f, root, only) < 0) ||
-                   (only == bpe_only && (bos = bos_of_template(f, root)) < 0)))
-        rc = err_wrap("tokenizer.json");
-    json_decref(root);
+    struct buf text;
+    buf_init(&text);
+    int rc = read_file(&text, dir, "tokenizer.json"), bos = 0;
+    if (rc > 0)
+        rc = check_pointer(&text) < 0 ? -1 : 1;
+    if (rc > 0 && (bos = put_tokenizer_json(f, &text, only)) < 0)
+        rc = -1;
+    buf_release(&text);
+    if (rc < 0)
+        return err_wrap("tokenizer.json");
     if (rc > 0 && only == bpe_only && bos == 0 && bos_of_config(f, dir) < 0)
         rc = -1;
     return rc;
@@ -463,11 +586,13 @@ static int read_tokenizer_json(struct files *f, const char *dir, const struct on
 
 static int read_vocab_json(struct files *f, const char *dir)
 {
-    json_t *json;
-    int rc = read_json(&json, dir, "vocab.json");
-    if (rc > 0 && put_vocab(f, json) < 0)
+    struct buf text;
+    buf_init(&text);
+    int rc = read_file(&text, dir, "vocab.json");
+    struct scan s = scan_of(text.data, text.len);
+    if (rc > 0 && (check_pointer(&text) < 0 || put_vocab(f, &s) < 0))
         rc = err_wrap("vocab.json");
-    json_decref(json);
+    buf_release(&text);
     return rc;
 }
 

@@ -4,6 +4,8 @@
 #include "lib/tap.h"
 #include "text/bpe.h"
 #include "text/decode.h"
+#include "text/pretoken.h"
+#include "text/scan.h"
 #include "text/wordpiece.h"
 
 #include <jansson.h>
@@ -360,6 +362,59 @@ static void test_alphabet(void)
     ok(n == 3 && !memcmp(s, "x y", 3), "strip() as Python's");
 }
 
+/* Letters and numbers that utf8proc may not know yet; U+1E5EE is unassigned. */
+static void test_newer_characters(void)
+{
+    static const char letter[] = "x\xf0\xae\xaf\xb0" /* U+2EBF0 */ "y";
+    static const char number[] = "1\xf0\x96\x84\xb0" /* U+16130 */ "2x";
+    static const char none[] = "x\xf0\x9e\x97\xae" /* U+1E5EE */ "y";
+    ok(pretoken_next(letter, 6) == 6 && pretoken_next(number, 7) == 6 &&
+           pretoken_next(none, 6) == 1,
+       "letters and numbers of Unicode 16 are split as by the reference");
+}
+
+/* ---- JSON in place ---- */
+
+static int scan_text(struct buf *out, const char *text)
+{
+    struct scan s = scan_of(text, strlen(text));
+    buf_clear(out);
+    return scan_str(out, &s);
+}
+
+static int scan_number(int64_t *v, const char *text)
+{
+    struct scan s = scan_of(text, strlen(text));
+    return scan_int(v, &s);
+}
+
+static void test_scan(void)
+{
+    struct buf out = { 0 };
+    int64_t v;
+    ok(scan_text(&out, " \"a\\\"\\\\\\/\\b\\f\\n\\r\\t\\u0120\\uD83d\\ude42\xc3\xa9\" ") == 0 &&
+           !strcmp(buf_str(&out), "a\"\\/\b\f\n\r\t\xc4\xa0\xf0\x9f\x99\x82\xc3\xa9"),
+       "a string with every escape");
+    fails(scan_text(&out, "\"abc"), ERR_DATA, "byte 4: expected the end of a string");
+    fails(scan_text(&out, "\"a\nb\""), ERR_DATA, "expected the end of a string");
+    fails(scan_text(&out, "\"\\x\""), ERR_DATA, "expected an escape");
+    fails(scan_text(&out, "\"\\u12g4\""), ERR_DATA, "expected four hexadecimal digits");
+    fails(scan_text(&out, "\"\\ud83d\""), ERR_DATA, "expected a pair of surrogates");
+    fails(scan_text(&out, "\"\\ud83d\\u0041\""), ERR_DATA, "expected a pair of surrogates");
+    fails(scan_text(&out, "\"\xff\""), ERR_DATA, "expected UTF-8 in a string");
+    fails(scan_text(&out, "7"), ERR_DATA, "byte 0: expected a string");
+    ok(scan_number(&v, " -12,") == 0 && v == -12, "an integer");
+    fails(scan_number(&v, "1.5"), ERR_DATA, "expected an integer");
+    fails(scan_number(&v, "1234567890123456789"), ERR_DATA, "expected an integer");
+    fails(scan_number(&v, "-"), ERR_DATA, "expected an integer");
+    static const char object[] = "{\"x\": [1, {\"k\": \"]\\\"}\"}], \"k\" : 5}";
+    struct scan value, s = scan_of(object, strlen(object));
+    ok(scan_find(&value, s, "k") == 1 && scan_int(&v, &value) == 0 && v == 5 &&
+           scan_find(&value, s, "z") == 0,
+       "a key is found behind nested values, and at its own depth");
+    buf_release(&out);
+}
+
 /* ---- files that lie ---- */
 
 /* A vocabulary of the 256 bytes and then `more`. */
@@ -416,8 +471,8 @@ static const struct {
     { ", \"</s>\": 255", ", \"merges\": []}}", ERR_DATA, "id 255 is taken" },
     { ", \"</s>\": -1", ", \"merges\": []}}", ERR_DATA, "id -1, expected 0 to 1048575" },
     { ", \"</s>\": 1048576", ", \"merges\": []}}", ERR_DATA, "id 1048576, expected 0 to" },
-    { ", \"</s>\": 1e9", ", \"merges\": []}}", ERR_DATA, "its id is not an integer" },
-    { ", \"A\": 256", ", \"merges\": []}}", ERR_DATA, "duplicate object key" },
+    { ", \"</s>\": 1e9", ", \"merges\": []}}", ERR_DATA, "expected an integer" },
+    { ", \"A\": 256", ", \"merges\": []}}", ERR_DATA, "token 'A' is there twice" },
     { ", \"\": 256", ", \"merges\": []}}", ERR_DATA, "0 bytes, expected at least 1" },
     { ", \"</s>\": 256", "}}", ERR_DATA, "model.merges: not there" },
     { ", \"</s>\": 256", ", \"merges\": [\"a b\"]}}", ERR_DATA,
@@ -458,16 +513,27 @@ static void test_hostile(void)
         return;
     fails(opens(dir), ERR_NOINPUT, "no tokenizer.json and no vocab.json with merges.txt");
     ok(opens_with(dir, ", \"</s>\": 256", ", \"merges\": []}}") == 0, "bytes alone are enough");
+    ok(opens_with(dir, ", \"</s>\": 256",
+                  "}, \"x\": {\"model\": {\"vocab\": 1}}, \"y\": [\"merges\"]}") < 0 &&
+           strstr(err_msg(), "model.merges: not there"),
+       "only model's own keys count");
     for (size_t i = 0; i < sizeof hostile / sizeof *hostile; i++)
         fails(opens_with(dir, hostile[i].vocab, hostile[i].rest), hostile[i].kind,
               hostile[i].says);
     write_text(dir, "tokenizer.json",
                "{\"model\": {\"vocab\": {\"</s>\": 0}, \"merges\": []}}");
     fails(opens(dir), ERR_DATA, "no token for byte 0x00");
+    struct buf b = { 0 };
+    buf_puts(&b, "{\"model\": {\"merges\": [\"a b\"], \"vocab\": ");
+    byte_vocab(&b, ", \"</s>\": 256, \"ab\": 257");
+    buf_puts(&b, "}}");
+    write_file(dir, "tokenizer.json", (char *)b.data, b.len);
+    ok(opens(dir) == 0, "merges may come before the vocabulary (%s)", err_msg());
+    buf_release(&b);
     write_text(dir, "tokenizer.json", "{\"model\": ");
-    fails(opens(dir), ERR_DATA, "tokenizer.json: line 1: ");
+    fails(opens(dir), ERR_DATA, "tokenizer.json: byte 10: expected an object");
     write_text(dir, "tokenizer.json", "[]");
-    fails(opens(dir), ERR_DATA, "tokenizer.json: expected a JSON object");
+    fails(opens(dir), ERR_DATA, "tokenizer.json: byte 0: expected an object");
     write_text(dir, "tokenizer.json", "version https://git-lfs.github.com/spec/v1\n");
     fails(opens(dir), ERR_DATA, "a git-lfs pointer");
     remove_dir(dir);
@@ -529,6 +595,8 @@ int main(void)
     test_golden_wordpiece();
     test_round_trip();
     test_any_bytes();
+    test_newer_characters();
+    test_scan();
     test_specials();
     test_hostile();
     test_damaged();
