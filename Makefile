@@ -31,7 +31,7 @@ PKG_LIBS   := $(shell $(PKG_CONFIG) --libs $(PKGS))
 ALL_CFLAGS = $(STD) $(WARN) $(HARDEN) $(CFLAGS) $(SANFLAGS) -Ilib $(PKG_CFLAGS) \
              -DVQA_VERSION='"$(VERSION)"' -DVQA_DATADIR='"$(DATADIR)"'
 ALL_LDFLAGS = -pie -pthread -Wl,--as-needed -Wl,-z,relro,-z,now $(SANFLAGS) $(LDFLAGS)
-LIBS = $(PKG_LIBS) -lm
+LIBS = $(PKG_LIBS) -lm $(SOCKETS)
 
 LIB_SRC  := $(sort $(wildcard lib/*/*.c))
 LIB_OBJ  := $(LIB_SRC:%.c=$(BUILD)/%.o)
@@ -50,7 +50,8 @@ SAY := @$(if $(V),:,printf '%-3s %s\n')
 all: $(CMDS)
 
 # Per-file flags: parsers convert nothing silently; each instruction set has a file of its own.
-$(BUILD)/lib/wire/%.o $(BUILD)/lib/store/%.o $(BUILD)/lib/image/%.o $(BUILD)/lib/text/%.o: \
+$(BUILD)/lib/wire/%.o $(BUILD)/lib/store/%.o $(BUILD)/lib/image/%.o $(BUILD)/lib/text/%.o \
+$(BUILD)/lib/rpc/%.o $(BUILD)/lib/port/%.o: \
     EXTRA = -Wconversion -Wno-sign-conversion
 $(BUILD)/lib/image/stb.o: EXTRA = -w
 $(BUILD)/lib/kern/avx2.o: EXTRA = -O3 -mavx2 -mfma -mf16c
@@ -70,6 +71,10 @@ $(BUILD)/bin/%: $(BUILD)/cmd/%.o $(ARCHIVE)
 	$(SAY) LD $@
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $< $(ARCHIVE) $(LIBS)
 
+# The only programs that know sockets.
+$(BUILD)/bin/stage-serve $(BUILD)/bin/stage-call $(BUILD)/bin/vqa-keygen: \
+    SOCKETS = $(shell $(PKG_CONFIG) --libs libzmq)
+
 $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(ARCHIVE)
 	$(SAY) LD $@
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $< $(ARCHIVE) $(LIBS)
@@ -85,6 +90,10 @@ units: $(UNITS)
 
 test: all units
 	BUILD=$(BUILD) scripts/run-tests
+
+# A million lives of a client and its servers (about three minutes; `make test` runs 2000).
+torture: $(BUILD)/tests/unit/rpc-sim
+	$< 1000000
 
 check: all
 	scripts/check
@@ -107,7 +116,7 @@ clean:
 	rm -rf build build-san build-clang
 
 FORCE:
-.PHONY: all units test check install uninstall clean FORCE
+.PHONY: all units test torture check install uninstall clean FORCE
 .SECONDARY:
 
 -include $(LIB_OBJ:.o=.d) $(CMD_SRC:%.c=$(BUILD)/%.d) $(UNIT_SRC:%.c=$(BUILD)/%.d)

@@ -146,10 +146,11 @@ int pack_header(pack_sink *sink, void *ctx, const void *via, size_t via_bytes, s
     put_cstr(&o, "version");
     msgpack_pack_int(&o.pk, WIRE_VERSION);
     put_cstr(&o, "via");
-    msgpack_pack_array(&o.pk, via_count + 1);
+    msgpack_pack_array(&o.pk, via_count + (me != NULL));
     if (via_bytes)
         callback(&o, via, via_bytes);
-    put_producer(&o, me);
+    if (me)
+        put_producer(&o, me);
     return o.failed ? -1 : 0;
 }
 

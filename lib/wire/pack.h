@@ -10,7 +10,8 @@ typedef int pack_sink(void *ctx, const void *p, size_t n);
 
 int pack_record(pack_sink *sink, void *ctx, const struct record *r);
 
-/* {"stream": {"version", "via": [...]}}; via: n producers already packed one after another. */
+/* {"stream": {"version", "via": [...]}}; via: n producers already packed one after another;
+ * me: one more, or NULL. */
 int pack_header(pack_sink *sink, void *ctx, const void *via, size_t via_bytes, size_t via_count,
                 const struct wire_producer *me);
 

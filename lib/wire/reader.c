@@ -318,6 +318,16 @@ static int read_value(struct wire_reader *r, struct record *rec)
     return 1;
 }
 
+/* What wire_read() gives for what read_value() gave. */
+static int conclude(struct wire_reader *r, struct record *rec, int got)
+{
+    if (got == 0 && r->in_stream)
+        got = err_set(ERR_DATA, "truncated: the stream ends without its end record");
+    if (got <= 0)
+        record_clear(rec);
+    return got < 0 ? fail(r) : got;
+}
+
 int wire_read(struct wire_reader *r, struct record *rec)
 {
     int got;
@@ -325,11 +335,75 @@ int wire_read(struct wire_reader *r, struct record *rec)
         return -1;
     while ((got = read_value(r, rec)) == 2)
         ;
-    if (got == 0 && r->in_stream)
-        got = err_set(ERR_DATA, "truncated: the stream ends without its end record");
+    return conclude(r, rec, got);
+}
+
+static int lacks(void *ctx, size_t need)
+{
+    (void)need;
+    *(bool *)ctx = true;
+    return 0;
+}
+
+/* Whether the next value can be read without waiting: it is here, or is no value. */
+static bool whole(struct wire_reader *r)
+{
+    bool lacking = false;
+    size_t len;
+    refresh(r);
+    if (!r->pending)
+        unpack_scan(&len, &r->base, &r->have, r->lim.record_bytes, lacks, &lacking);
+    return !lacking;
+}
+
+/* What is there now: 1, 0 at the end or on an error (which reading again will show), 2 nothing.
+ */
+static int fill(struct wire_reader *r)
+{
+    struct pollfd p = { r->fd, POLLIN, 0 };
+    if (poll(&p, 1, 0) <= 0)
+        return 2;
+    size_t before = r->have;
+    return more(r, r->have + 1) > 0 && r->have > before;
+}
+
+int wire_read_now(struct wire_reader *r, struct record *rec)
+{
+    for (;;) {
+        int got = whole(r) ? 1 : fill(r);
+        if (got == 2)
+            return 2;
+        if (got == 1 && !whole(r))
+            continue;
+        if (!r->started) {
+            if (wire_start(r) < 0)
+                return -1;
+            continue;
+        }
+        got = read_value(r, rec);
+        if (got != 2)
+            return conclude(r, rec, got);
+    }
+}
+
+int wire_decode(struct record *rec, const void *p, size_t n)
+{
+    static const char *const framing[] = { "stream", "end", "abort" };
+    const unsigned char *base = p;
+    size_t have = n, len;
+    bool lacking = false;
+    record_clear(rec);
+    int got = unpack_scan(&len, &base, &have, RECORD_MAX, lacks, &lacking);
     if (got <= 0)
-        record_clear(rec);
-    return got < 0 ? fail(r) : got;
+        return got < 0 ? -1 : err_set(ERR_DATA, "empty, expected a record");
+    if (len != n)
+        return err_set(ERR_DATA, "%zu bytes after a record", n - len);
+    if (buf_append(&rec->bytes, p, n) < 0 || parse(rec) < 0)
+        return -1;
+    for (int i = 0; i < 3; i++)
+        if (rec->n == 1 && record_has(rec, framing[i]))
+            return err_set(ERR_DATA, "a stream's '%s', expected a record", framing[i]);
+    return 0;
 }
 
 /* Whether the value of len bytes at hand is a map whose one key is that word. */

@@ -35,6 +35,12 @@ int wire_start(struct wire_reader *r);
  * its producer has said it. */
 int wire_read(struct wire_reader *r, struct record *rec);
 
+/* As wire_read(), but never waits: 2 if the next record is not all there yet. */
+int wire_read_now(struct wire_reader *r, struct record *rec);
+
+/* One record that is exactly the n bytes at p (copied): for messages. 0, or -1. */
+int wire_decode(struct record *rec, const void *p, size_t n);
+
 /* Whether wire_read() has something to work on now: bytes, or the end of the input. */
 bool wire_ready(const struct wire_reader *r);
 
@@ -50,6 +56,11 @@ struct wire_producer {
 struct wire_writer *wire_writer_new(int fd, struct wire_reader *from,
                                     const struct wire_producer *me);
 void wire_writer_free(struct wire_writer *w);
+
+/* As wire_writer_new(), with a whole chain after that of `from`: an array as wire_reader_via()
+ * gives it, checked here because it may come from anywhere. */
+struct wire_writer *wire_writer_join(int fd, struct wire_reader *from, const void *via,
+                                     size_t n);
 
 int wire_write(struct wire_writer *w, const struct record *rec);
 
@@ -71,6 +82,13 @@ struct wire_counts wire_reader_counts(const struct wire_reader *r);
 
 /* The header's chain of producers as msgpack (an array of maps); NULL without a header. */
 const unsigned char *wire_reader_via(const struct wire_reader *r, size_t *n);
+
+/* The i-th producer of such an array: 1, 0 past the last, -1 (ERR_DATA) if it is no such array.
+ * What is absent is empty. */
+struct wire_link {
+    char program[64], version[64], model[80];
+};
+int wire_via_link(struct wire_link *out, const void *via, size_t n, int i);
 
 /* {program, model} of the newest producer with that program name: 1 found, 0 not. */
 int wire_reader_model_of(char *model, size_t n, const struct wire_reader *r,

@@ -41,22 +41,31 @@ static int value_done(struct wire_writer *w)
     return w->to_file && w->out.len < GATHER ? 0 : flush(w);
 }
 
-static int write_header(struct wire_writer *w, struct wire_reader *from,
-                        const struct wire_producer *me)
+/* The elements of a packed array, without its head; gives their number. */
+static size_t elements(const unsigned char **p, size_t *n)
 {
-    size_t bytes = 0, count = 0;
-    const unsigned char *via = from ? wire_reader_via(from, &bytes) : NULL;
-    if (via) {
-        struct unpack u = { via, via + bytes };
-        count = unpack_next(&u).n;
-        bytes -= (size_t)(u.p - via);
-        via = u.p;
-    }
-    return pack_header(gather, w, via, bytes, count, me) < 0 ? -1 : flush(w);
+    struct unpack u = { *p, *p + *n };
+    size_t count = *n ? unpack_next(&u).n : 0;
+    *n -= *n ? (size_t)(u.p - *p) : 0;
+    *p = u.p;
+    return count;
 }
 
-struct wire_writer *wire_writer_new(int fd, struct wire_reader *from,
-                                    const struct wire_producer *me)
+static int write_header(struct wire_writer *w, struct wire_reader *from, const void *more,
+                        size_t more_n, const struct wire_producer *me)
+{
+    size_t n = 0;
+    const unsigned char *via = from ? wire_reader_via(from, &n) : NULL, *also = more;
+    size_t count = elements(&via, &n) + elements(&also, &more_n);
+    struct buf all = { 0 };
+    int rc = buf_append(&all, via, n) < 0 || buf_append(&all, also, more_n) < 0 ||
+             pack_header(gather, w, all.data, all.len, count, me) < 0 || flush(w) < 0;
+    buf_release(&all);
+    return rc ? -1 : 0;
+}
+
+static struct wire_writer *writer(int fd, struct wire_reader *from, const void *via, size_t n,
+                                  const struct wire_producer *me)
 {
     struct stat st;
     struct wire_writer *w = calloc(1, sizeof *w);
@@ -65,12 +74,25 @@ struct wire_writer *wire_writer_new(int fd, struct wire_reader *from,
     w->fd = fd;
     w->to_file = fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
     w->digest = sha256_new();
-    if (!w->digest || write_header(w, from, me) < 0) {
+    if (!w->digest || write_header(w, from, via, n, me) < 0) {
         err_wrap("output");
         wire_writer_free(w);
         return NULL;
     }
     return w;
+}
+
+struct wire_writer *wire_writer_new(int fd, struct wire_reader *from,
+                                    const struct wire_producer *me)
+{
+    return writer(fd, from, NULL, 0, me);
+}
+
+struct wire_writer *wire_writer_join(int fd, struct wire_reader *from, const void *via,
+                                     size_t n)
+{
+    struct wire_link link;
+    return wire_via_link(&link, via, n, 0) < 0 ? NULL : writer(fd, from, via, n, NULL);
 }
 
 void wire_writer_free(struct wire_writer *w)
