@@ -14,20 +14,20 @@ from scenes import BACKGROUNDS, COLORS, COLS, ROWS, draw_scene
 
 PICTURES = {
     "scene-1.png": (320, 320, "plain", "On white: large red circle top left, small blue rectangle top right, "
-                    "large green triangle middle center, small yellow star bottom left."),
+                    "large green triangle middle center, small yellow star bottom left"),
     "scene-2.png": (400, 300, "gradient", "On navy: small yellow star top left, small yellow star top right, "
-                    "large orange circle middle center, small yellow star bottom left, small red cross bottom right."),
+                    "large orange circle middle center, small yellow star bottom left, small red cross bottom right"),
     "scene-3.png": (256, 256, "stripes", "On pink: large blue ring top center, small black cross middle left, "
-                    "large teal rectangle bottom right."),
+                    "large teal rectangle bottom right"),
     "photo.jpg": (1024, 768, "noise", "On cream: large purple star top left, small green circle middle right, "
-                  "large brown triangle bottom center."),
+                  "large brown triangle bottom center"),
 }
 JITTER = 0.025
 
 
 def parse(line, rng):
     """A scene's background and objects from 'On white: large red circle top left, ...'."""
-    background, rest = line[3:-1].split(": ")
+    background, rest = line[3:].split(": ")
     objects = []
     for part in rest.split(", "):
         size, color, shape, row, col = part.split()
