@@ -8,8 +8,7 @@ from scenes import COLORS, COLS, EASY_COLORS, EASY_SHAPES, ROWS, SHAPES, SIZES, 
 
 SIDE, PATCH = 64, 8
 GRID = SIDE // PATCH
-MEAN = np.array([0.48145466, 0.4578275, 0.40821073], np.float32)
-STD = np.array([0.26862954, 0.26130258, 0.27577711], np.float32)
+MEAN, STD = [0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711]
 # Labels of a patch: which object covers it (0 none, else its place in reading order), then that object's attributes.
 KINDS = {"rank": 6, "color": len(COLORS) + 1, "shape": len(SHAPES) + 1, "size": 3, "row": 4, "col": 4}
 
@@ -21,7 +20,7 @@ def load_pool(path):
 
 def normalise(pixels):
     """uint8 (N, 64, 64, 3) to f32 (N, 3, 64, 64), as the image processor does."""
-    return ((pixels.astype(np.float32) / 255 - MEAN) / STD).transpose(0, 3, 1, 2)
+    return ((pixels.astype(np.float32) / 255 - np.float32(MEAN)) / np.float32(STD)).transpose(0, 3, 1, 2)
 
 
 def codes(obj, rank):

@@ -42,8 +42,8 @@ def config(vision, lm, qformer, image):
 
 
 def image_processor():
-    return {"do_convert_rgb": True, "do_normalize": True, "do_rescale": True, "do_resize": True, "image_mean": [float(str(x)) for x in MEAN],
-            "image_std": [float(str(x)) for x in STD], "image_processor_type": "BlipImageProcessor", "resample": 3,
+    return {"do_convert_rgb": True, "do_normalize": True, "do_rescale": True, "do_resize": True, "image_mean": MEAN, "image_std": STD,
+            "image_processor_type": "BlipImageProcessor", "resample": 3,
             "rescale_factor": 1 / 255, "size": {"height": SIDE, "width": SIDE}}
 
 

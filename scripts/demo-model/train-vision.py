@@ -78,6 +78,7 @@ def main():
     p.add_argument("--batch", type=int, default=128)
     p.add_argument("--lr", type=float, default=2e-3)
     p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--stop", type=int, help="end after so many steps, before the schedule does")
     p.add_argument("--resume", help="weights to start from")
     p.add_argument("--out", required=True)
     a = p.parse_args()
@@ -96,7 +97,7 @@ def main():
     params = [*model.parameters(), *heads.parameters()]
     optimizer = torch.optim.AdamW(params, lr=a.lr, betas=(0.9, 0.98), weight_decay=0.02)
     start = time.time()
-    for step in range(a.steps):
+    for step in range(a.stop or a.steps):
         for group in optimizer.param_groups:
             group["lr"] = schedule(step, a.steps, a.lr)
         i = torch.randint(held, len(pixels), (a.batch,), generator=gen)
