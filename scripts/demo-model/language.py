@@ -55,6 +55,15 @@ class Asker:
 
     def __init__(self, scene, rng):
         self.scene, self.rng, self.objects = scene, rng, scene["objects"]
+        self.last = None  # what the last question and answer were about: it
+
+    def about(self, obj):
+        self.last = obj
+        return obj
+
+    @staticmethod
+    def place(obj):
+        return f"{obj['row']} {obj['col']}"
 
     def matching(self, **want):
         return [o for o in self.objects if all(o[k] == v for k, v in want.items())]
@@ -104,22 +113,25 @@ class Asker:
         rng = self.rng
         if len(self.objects) == 1 and rng.random() < 0.7:
             return self.noun(rng.choice(["what shape is in the image?", "what shape is present?", "what shape does the image contain?",
-                                         "what shape is it?"])), self.objects[0]["shape"]
+                                         "what shape is it?"])), self.about(self.objects[0])["shape"]
         keys = rng.choice([["color"], ["color"], ["size"], ["size", "color"]])
         o = rng.choice(self.objects)
         want = {k: o[k] for k in keys}
         if len(self.matching(**want)) != 1:
             return None
+        self.about(o)
+        if len(keys) == 1 and rng.random() < 0.3:
+            return rng.choice(["what shape is {}?", "which shape is {}?", "what is {}?"]).format(want[keys[0]]), o["shape"]
         return rng.choice(["what is the {}?", "what shape is the {}?", "which shape is the {}?"]).format(self.named(want)), o["shape"]
 
     def color(self):
         rng = self.rng
         form = rng.choice(["what color is the {}?", "what is the color of the {}?", "which color is the {}?"])
         if len(self.objects) == 1 and rng.random() < 0.4:
-            return form.format("shape"), self.objects[0]["color"]
+            return form.format("shape"), self.about(self.objects[0])["color"]
         o = rng.choice(self.objects)
         want = {k: o[k] for k in rng.choice([["shape"], ["shape"], ["size"], ["size", "shape"]])}
-        return (form.format(self.named(want)), o["color"]) if len(self.matching(**want)) == 1 else None
+        return (form.format(self.named(want)), self.about(o)["color"]) if len(self.matching(**want)) == 1 else None
 
     def count(self):
         rng = self.rng
@@ -137,7 +149,7 @@ class Asker:
     def where(self):
         found = self.unique()
         form = self.rng.choice(["where is the {}?", "where is the {}?", "where is the {} in the image?", "where do you see the {}?"])
-        return (self.noun(form.format(found[0])), f"{found[1]['row']} {found[1]['col']}") if found else None
+        return (self.noun(form.format(found[0])), self.place(self.about(found[1]))) if found else None
 
     def some_cell(self):
         """A cell, more often one that is taken."""
@@ -151,6 +163,8 @@ class Asker:
         row, col = self.some_cell()
         here = self.matching(row=row, col=col)
         place = rng.choice(["at the", "in the"]) + f" {row} {col}"
+        if here:
+            self.about(here[0])
         if rng.random() < 0.35:
             return f"what is {place}?", f"{here[0]['color']} {here[0]['shape']}" if here else "nothing"
         if rng.random() < 0.4 or not here:
@@ -171,6 +185,7 @@ class Asker:
         if len(self.matching(**{key: o[key]})) != 1:
             return None
         place = f"on the {o['col']}" if key == "col" and o["col"] != "center" else f"{'in' if o[key] in ('middle', 'center') else 'at'} the {o[key]}"
+        self.about(o)
         return rng.choice([(f"what is {place}?", f"{o['color']} {o['shape']}"), (f"what shape is {place}?", o["shape"]),
                            (f"what color is the shape {place}?", o["color"])])
 
@@ -191,6 +206,7 @@ class Asker:
         want = {k: o[k] for k in rng.choice([["color", "shape"], ["shape"], ["color"]])}
         if len(self.matching(**want)) != 1:
             return None
+        self.about(o)
         if rng.random() < 0.5:
             return rng.choice(["what size is the {}?", "is the {} small or large?", "is the {} large or small?", "how large is the {}?"]
                               ).format(self.named(want)), o["size"]
@@ -204,9 +220,17 @@ class Asker:
         color = self.rng.choice([self.scene["background"], self.rng.choice(list(BACKGROUNDS))])
         return f"is the background {color}?", "yes" if color == self.scene["background"] else "no"
 
+    def it(self):
+        """About what was just spoken of."""
+        o = self.last
+        size = self.rng.choice(SIZES)
+        return o and self.rng.choice([("what color is it?", o["color"]), ("what shape is it?", o["shape"]), ("where is it?", self.place(o)),
+                                      ("is it small or large?", o["size"]), (f"is it {size}?", "yes" if size == o["size"] else "no"),
+                                      ("what is its color?", o["color"])])
+
     def whole(self):
         return self.noun(self.rng.choice(["what is in the image?", "what does the image show?", "what do you see?", "describe the image.",
-                                          "what shapes are in the image?"])), caption(self.scene)
+                                          "what shapes are in the image?", "what is this?"])), caption(self.scene)
 
     def stranger(self):
         rng, word = self.rng, self.rng.choice(STRANGERS)
@@ -219,8 +243,11 @@ class Asker:
         return self.noun(form), "no" if positive else "yes"
 
     def ask(self, kinds=None):
+        """(kind, question, answer), of the given kinds or of all."""
+        before = self.last
         while True:
             kind = self.rng.choice(kinds) if kinds else self.rng.choices(list(KINDS), KINDS.values())[0]
+            self.last = before if kind == "it" else None
             turn = getattr(self, kind)()
             if turn:
                 return (kind, *turn)
@@ -231,7 +258,7 @@ EXISTS = [("is there a {}?", True), ("is there a {} in the image?", True), ("doe
           ("is a {} present?", True), ("is there not a {}?", False), ("is there not a {} in the image?", False),
           ("does the image not contain a {}?", False), ("is no {} present?", False), ("do you see a {}?", True)]
 KINDS = {"exists": 6, "shape": 3, "color": 3, "count": 6, "where": 4, "at_cell": 4, "at_side": 2, "relation": 4, "size": 2,
-         "background": 1, "whole": 0.7, "stranger": 0.4}
+         "background": 1, "whole": 0.7, "stranger": 0.4, "it": 3}
 # What the short caption tells.
 SHORT_KINDS = ["exists", "shape", "color", "count", "background"]
 

@@ -27,12 +27,12 @@ def config(vocabulary, newline):
 
 
 def disturbed(rows, table, gen):
-    """Embedded rows (B, 32, D), noisy: up to half of their own size, a third of them mixed with another token's row."""
+    """Embedded rows (B, 32, D), noisy: up to a third of their own size, some of them mixed with another token's row."""
     b, n, d = rows.shape
     scale = table.detach().norm(dim=-1).mean() / math.sqrt(d)
-    sigma = 0.5 * torch.rand(b, 1, 1, generator=gen)
+    sigma = 0.33 * torch.rand(b, 1, 1, generator=gen)
     other = table.detach()[torch.randint(4, len(table), (b, n), generator=gen)]
-    share = 0.35 * torch.rand(b, n, 1, generator=gen) * (torch.rand(b, n, 1, generator=gen) < 0.33)
+    share = 0.35 * torch.rand(b, n, 1, generator=gen) * (torch.rand(b, n, 1, generator=gen) < 0.15)
     return rows * (1 - share) + other * share + sigma * scale * torch.randn(b, n, d, generator=gen)
 
 
