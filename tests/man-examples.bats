@@ -7,9 +7,9 @@ load lib/helpers
 
 setup() {
     cd "$BATS_TEST_TMPDIR" || return 1
-    [ -e "$repo/share/demo-model/model.safetensors" ] || skip "no share/demo-model"
-    cp "$repo"/share/examples/*.png "$repo"/share/examples/*.jpg .
-    export VQA_MODEL=$repo/share/demo-model HF_HUB_CACHE=$PWD/no-cache
+    [ -e "$VQA_DATADIR/demo-model/model.safetensors" ] || skip "no share/demo-model"
+    cp "$VQA_DATADIR"/examples/*.png "$VQA_DATADIR"/examples/*.jpg .
+    export VQA_MODEL=$VQA_DATADIR/demo-model HF_HUB_CACHE=$PWD/no-cache
 }
 
 # commands_of PAGE - one a line
