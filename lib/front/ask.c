@@ -235,5 +235,7 @@ int front_caption(int argc, char **argv)
     a.image_count = argc - i;
     need_images(&a, "IMAGE... [PREFIX]");
     make_prompts(&a);
+    if (!a.gen.max_new_tokens)
+        a.gen.max_new_tokens = "50"; /* a whole sentence; it ends by itself */
     return run(&a, &(struct format_keys){ "image", "prefix", "caption" });
 }

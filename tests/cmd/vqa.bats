@@ -6,13 +6,13 @@ load ../lib/helpers
 
 setup() {
     cd "$BATS_TEST_TMPDIR" || return 1
-    cp "$repo"/share/examples/scene-[123].png "$repo/share/examples/photo.jpg" .
+    cp "$VQA_DATADIR"/examples/scene-[123].png "$VQA_DATADIR/examples/photo.jpg" .
     export VQA_MODEL=$repo/tests/fixtures/checkpoints/tiny-blip2-opt-bf16 HF_HUB_CACHE=$PWD/no-cache
     question='What shape is red?'
 }
 
 shipped_model() {
-    [ -e "$repo/share/demo-model/model.safetensors" ] || skip "no share/demo-model"
+    [ -e "$VQA_DATADIR/demo-model/model.safetensors" ] || skip "no share/demo-model"
     unset VQA_MODEL
 }
 
@@ -81,7 +81,7 @@ shipped_model() {
 
 @test "caption: no prompt, or one to go on from; a last operand that is a file is a picture" {
     status_is 0 vqa caption --verbose scene-1.png
-    [[ $stderr == *"| tokenize |"* ]]
+    [[ $stderr == *"| tokenize | opt-generate --max-new-tokens 50 |"* ]]
     status_is 0 vqa caption --verbose scene-1.png 'a picture of'
     [[ $stderr == *"| tokenize -p 'a picture of' |"* ]]
     status_is 0 vqa caption scene-1.png scene-2.png
