@@ -115,11 +115,15 @@ static int take_answer(struct chat *c, const char *question, size_t said_before)
     const char *s;
     size_t n;
     record_init(&rec);
-    int rc = wire_read(c->from, &rec);
-    if (rc == 0)
-        rc = err_set(ERR_UNAVAIL, "the language stages ended");
-    if (rc > 0)
-        rc = format_record(&c->out, &rec, question);
+    uint64_t before = c->out.records;
+    int rc = 0;
+    while (rc == 0 && c->out.records == before) { /* with --stream, its pieces first */
+        rc = wire_read(c->from, &rec);
+        if (rc == 0)
+            rc = err_set(ERR_UNAVAIL, "the language stages ended");
+        if (rc > 0)
+            rc = format_record(&c->out, &rec, question);
+    }
     if (rc == 0 && record_is_error(&rec))
         c->said.len = said_before;
     else if (rc == 0 && record_get_str(&s, &n, &rec, "text") > 0)

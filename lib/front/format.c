@@ -86,25 +86,90 @@ static int put_json(struct format *o, const struct record *rec, const char *prom
     return 0;
 }
 
-static void put_field(FILE *f, const struct record *rec, const char *key)
+static void put_text(FILE *f, const char *s, size_t n)
 {
-    const char *s;
-    size_t n;
-    if (record_get_str(&s, &n, rec, key) <= 0)
-        return;
     for (size_t i = 0; i < n; i++)
         fputc(s[i] == '\n' || s[i] == '\r' || s[i] == '\t' ? ' ' : s[i], f);
 }
 
-static void put_line(struct format *o, const struct record *rec)
+/* The field's bytes from `from` on. */
+static void put_field(FILE *f, const struct record *rec, const char *key, size_t from)
+{
+    const char *s;
+    size_t n;
+    if (record_get_str(&s, &n, rec, key) > 0 && from < n)
+        put_text(f, s + from, n - from);
+}
+
+static void put_line(struct format *o, const struct record *rec, size_t from)
 {
     if (o->kind == FORMAT_TSV || o->named) {
-        put_field(o->f, rec, "id");
+        put_field(o->f, rec, "id", 0);
         fputc('\t', o->f);
     }
-    put_field(o->f, rec, "text");
+    put_field(o->f, rec, "text", from);
     fputc('\n', o->f);
 }
+
+/* ---- answers piece by piece ---- */
+
+static bool is_partial(const struct record *rec)
+{
+    const struct record_field *f = record_find(rec, "partial");
+    return f && f->type == RECORD_BOOL && f->i;
+}
+
+static void part_key(char *key, size_t n, struct record *rec)
+{
+    int64_t sequence = 0;
+    record_get_int(&sequence, rec, "sequence");
+    snprintf(key, n, "%lld %s", (long long)sequence, record_id(rec));
+}
+
+/* What of a partial text stays as it is: a U+FFFD at its end may be half a character, and that
+ * may be a blank, which the whole text would not end in. */
+static size_t settled(const char *s, size_t n)
+{
+    while (n >= 3 && !memcmp(s + n - 3, "\xef\xbf\xbd", 3))
+        n -= 3;
+    while (n && strchr(" \t\r\n", s[n - 1]))
+        n--;
+    return n;
+}
+
+/* The first answer that begins is shown as it comes; of others that run beside it nothing until
+ * they are whole. */
+static void put_part(struct format *o, struct record *rec)
+{
+    char key[sizeof o->part];
+    const char *s;
+    size_t n;
+    if (o->kind != FORMAT_TEXT || o->named || record_get_str(&s, &n, rec, "text") <= 0)
+        return;
+    part_key(key, sizeof key, rec);
+    if (!o->part[0])
+        memcpy(o->part, key, sizeof key);
+    n = settled(s, n);
+    if (strcmp(o->part, key) || n <= o->part_len)
+        return;
+    put_text(o->f, s + o->part_len, n - o->part_len);
+    o->part_len = n;
+}
+
+/* How much of the record's answer has been shown. */
+static size_t end_part(struct format *o, struct record *rec)
+{
+    char key[sizeof o->part];
+    size_t n = o->part_len;
+    part_key(key, sizeof key, rec);
+    if (strcmp(o->part, key))
+        return 0;
+    o->part[0] = '\0';
+    o->part_len = 0;
+    return n;
+}
+
+/* ---- */
 
 static void note_error(struct format *o, struct record *rec)
 {
@@ -117,23 +182,33 @@ static void note_error(struct format *o, struct record *rec)
     }
 }
 
+static int flush(struct format *o)
+{
+    return fflush(o->f) ? err_sys(ERR_IO, "standard output") : 0;
+}
+
 int format_record(struct format *o, struct record *rec, const char *prompt)
 {
     bool failed = record_is_error(rec),
          json = o->kind == FORMAT_JSON || o->kind == FORMAT_JSONL;
+    if (is_partial(rec)) {
+        put_part(o, rec);
+        return flush(o);
+    }
+    size_t shown = end_part(o, rec);
     if (failed)
         note_error(o, rec);
     if (json && put_json(o, rec, prompt) < 0)
         return -1;
-    if (!json && !failed)
-        put_line(o, rec);
+    if (!json && (!failed || shown))
+        put_line(o, rec, shown);
     o->records++;
-    return fflush(o->f) ? err_sys(ERR_IO, "standard output") : 0;
+    return flush(o);
 }
 
 int format_end(struct format *o)
 {
     if (o->kind == FORMAT_JSON)
         fputs(o->records ? "\n]\n" : "]\n", o->f);
-    return fflush(o->f) ? err_sys(ERR_IO, "standard output") : 0;
+    return flush(o);
 }

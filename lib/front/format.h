@@ -5,7 +5,8 @@
  *   jsonl  one object a record, keys in a fixed order; an error record has "error"
  *   json   the same objects in one array
  *
- * Newlines and tabs inside an answer become blanks in text and tsv; JSON is exact.
+ * Newlines and tabs inside an answer become blanks in text and tsv; JSON is exact. Partial
+ * records (opt-generate --stream) show in text alone: of one answer at a time, what is new.
  * Errors: -1 with err set. Failed records print nothing in text and tsv: they are counted. */
 #ifndef FRONT_FORMAT_H
 #define FRONT_FORMAT_H
@@ -32,8 +33,10 @@ struct format {
     bool named; /* text: put the id before the answer */
     struct format_keys keys;
     FILE *f;
-    uint64_t records, errors;
-    char first_error[600]; /* "id: stage: message" of the first failed record */
+    uint64_t records, errors; /* partial ones do not count */
+    char part[320];           /* the answer being shown piece by piece; "": none */
+    size_t part_len;          /* bytes of it shown so far */
+    char first_error[600];    /* "id: stage: message" of the first failed record */
     enum err_kind first_kind;
 };
 

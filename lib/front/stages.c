@@ -47,6 +47,8 @@ void stages_generate(struct pipeline *p, const struct stages_common *c,
     pipeline_opt(p, "--top-p", g->top_p);
     pipeline_opt(p, "--num-return-sequences", g->num_return_sequences);
     pipeline_opt(p, "--seed", g->seed);
+    if (g->stream)
+        pipeline_arg(p, "--stream");
 }
 
 void stages_decode(struct pipeline *p, const struct stages_common *c)

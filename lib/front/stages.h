@@ -10,7 +10,7 @@ struct stages_gen {
     const char *max_new_tokens, *min_new_tokens, *num_beams, *length_penalty, *early_stopping,
         *repetition_penalty, *no_repeat_ngram_size, *temperature, *top_k, *top_p, *seed,
         *num_return_sequences;
-    bool do_sample;
+    bool do_sample, stream;
 };
 
 #define STAGES_GEN_STR(S, field, member, name, arg, help)                                      \
@@ -35,7 +35,8 @@ struct stages_gen {
         STAGES_GEN_STR(S, field, top_p, "top-p", "X", "sampling"),                             \
         STAGES_GEN_STR(S, field, num_return_sequences, "num-return-sequences", "N",            \
                        "answers a question"),                                                  \
-        STAGES_GEN_STR(S, field, seed, "seed", "N", "sampling")
+        STAGES_GEN_STR(S, field, seed, "seed", "N", "sampling"),                               \
+        OPT_FLAG(S, field.stream, 0, "stream", "print an answer as it comes")
 
 /* The model and what all compute stages take; strings as given, NULL for the default. */
 struct stages_common {

@@ -230,6 +230,49 @@ assert all(list(r) == ["id", "partial", "output_ids"] for r in parts if r.get("p
 P
 }
 
+@test "--stream: tokenize -d prints what is new, and in the end the same text" {
+    for name in tiny-blip2-opt-old tiny-blip2-opt-postnorm; do
+        local m
+        m=$(model $name)
+        generate cases $name greedy40 >q
+        opt-generate -m "$m" --max-new-tokens 40 q | tokenize -m "$m" -d >whole
+        opt-generate -m "$m" --max-new-tokens 40 --stream q | tokenize -m "$m" -d >parts
+        [ "$(wc -l <whole)" -ge 6 ]
+        cmp whole parts
+        opt-generate -m "$m" --max-new-tokens 40 --stream -b 1 --do-sample --num-return-sequences 2 q | tokenize -m "$m" -d >parts
+        opt-generate -m "$m" --max-new-tokens 40 -b 1 --do-sample --num-return-sequences 2 q | tokenize -m "$m" -d >whole
+        cmp whole parts
+        opt-generate -m "$m" --stream q | tokenize -m "$m" -d -f jsonl >parts
+        opt-generate -m "$m" q | tokenize -m "$m" -d -f jsonl | cmp - parts
+    done
+}
+
+@test "--stream: a piece is printed before the next token is there" {
+    mkfifo in
+    tokenize -m "$(model $B)" -d <in >out &
+    exec {to}>in
+    part() { python3 -c '
+import sys, numpy as np, msgpack_numpy as m
+ids = np.array([int(i) for i in sys.argv[2:]])
+r = {"id": "x", "output_ids": ids} | ({"partial": True} if sys.argv[1] == "part" else {})
+sys.stdout.buffer.write(m.packb(r))' "$@" >&"$to"; }
+    shows() {
+        for _ in $(seq 100); do [ "$(cat out)" = "$1" ] && return; sleep 0.1; done
+        echo "expected '$1', got '$(cat out)'"
+        return 1
+    }
+    read -r -a ids <<<"$(tokenize -m "$(model $B)" --ids 'a cat é')"
+    local n=${#ids[@]}
+    part part "${ids[@]:1:1}"
+    shows a
+    part part "${ids[@]:1:n-2}" # without the last byte of é: half a character is not shown
+    shows "a cat"
+    part whole "${ids[@]:1}"
+    shows "a cat é"
+    exec {to}>&-
+    wait $!
+}
+
 @test "wrong arguments" {
     usage() {
         local message=$1
