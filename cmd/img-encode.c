@@ -120,6 +120,7 @@ int main(int argc, char **argv)
                                          .about = "Encode images; without FILE or -T, the "
                                                   "images of a stream of records.",
                                          .opts = opts,
+                                         .on_usage_error = stage_abort,
                                          .version = version },
                           argc, argv, &a);
     a.s.names = argv + first;

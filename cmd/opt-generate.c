@@ -174,6 +174,7 @@ int main(int argc, char **argv)
                                     .usage = "[OPTION...] [FILE]",
                                     .about = "Ids of prompts to ids of answers, by OPT.",
                                     .opts = opts,
+                                    .on_usage_error = stage_abort,
                                     .version = compute_version };
     struct generate g = { 0 };
     gen_params_init(&g.a.p);

@@ -174,6 +174,7 @@ int main(int argc, char **argv)
                                          .about = "Turn image_embeds into "
                                                   "language_model_inputs.",
                                          .opts = opts,
+                                         .on_usage_error = stage_abort,
                                          .version = compute_version },
                           argc, argv, &c.a);
     if (argc - first > 1)

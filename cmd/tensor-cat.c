@@ -73,7 +73,8 @@ int main(int argc, char **argv)
                                          .usage = "[-o FILE] [FILE...]",
                                          .about = "Join streams of records, verify them, and "
                                                   "write one whole stream.",
-                                         .opts = opts },
+                                         .opts = opts,
+                                         .on_usage_error = stage_abort },
                           argc, argv, &a);
     struct cat c = { .files = argv + first, .left = argc - first };
     struct stage s = { .program = "tensor-cat", .output = a.out, .ctx = &c, .step = step };

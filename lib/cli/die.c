@@ -52,6 +52,13 @@ void cli_report(const char *id, const char *message)
         cli_warn("%s: %s", id, message);
 }
 
+static void (*usage_error_hook)(const char *program); /* set once, as prog is */
+
+void cli_on_usage_error(void (*fn)(const char *program))
+{
+    usage_error_hook = fn;
+}
+
 _Noreturn void cli_usage_error(const char *fmt, ...)
 {
     char text[1024];
@@ -60,6 +67,9 @@ _Noreturn void cli_usage_error(const char *fmt, ...)
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
     cli_warn("%s (try '%s --help')", text, prog);
+    err_set(ERR_USAGE, "%s", text);
+    if (usage_error_hook)
+        usage_error_hook(prog);
     exit(64);
 }
 

@@ -22,6 +22,9 @@ _Noreturn void cli_usage_error(const char *fmt, ...) __attribute__((format(print
  * a silent death. cli_start() calls it. */
 void cli_catch_sigbus(void);
 
+/* What cli_usage_error() calls before it exits, with the program's name; NULL: nothing. */
+void cli_on_usage_error(void (*fn)(const char *program));
+
 /* Exit status of a kind: <sysexits.h>'s values, see blip2(7). */
 int cli_status(enum err_kind kind);
 

@@ -242,6 +242,7 @@ int cli_start(const struct cli *c, int argc, char **argv, void *args)
     BUG_ON(option_count(c->opts) > OPTS_MAX);
     sane_process();
     cli_name(c->name);
+    cli_on_usage_error(c->on_usage_error);
     to_getopt(c->opts, longs, letters);
     opterr = 0;
     for (int code; (code = getopt_long(argc, argv, letters, longs, NULL)) != -1;)

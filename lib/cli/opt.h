@@ -100,6 +100,10 @@ struct cli {
     const char *about;            /* one sentence */
     const struct opt *opts;       /* ends in OPT_END */
     const char *(*version)(void); /* more for --version (kernels in use), or NULL */
+
+    /* Called when the arguments are wrong, after the line that says so: stage_abort() tells the
+     * programs after this one in a pipe. Or NULL. */
+    void (*on_usage_error)(const char *program);
 };
 
 /* Opens closed standard descriptors, restores SIGPIPE, parses; answers --help and --version

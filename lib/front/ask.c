@@ -164,6 +164,15 @@ static int outcome(const struct format *o, int rc, int status)
     return cli_finish(o->errors != 0);
 }
 
+static void release(struct ask *a)
+{
+    for (int i = 0; i < a->prompts.n && !a->raw; i++)
+        free((char *)a->prompts.v[i]);
+    free(a->prompts.v);
+    free(a->questions.v);
+    buf_release(&a->file);
+}
+
 static int run(struct ask *a, const struct format_keys *keys)
 {
     struct pipeline p;
@@ -188,6 +197,7 @@ static int run(struct ask *a, const struct format_keys *keys)
         rc = -1;
     int status = pipeline_wait(&p);
     pipeline_release(&p);
+    release(a);
     return outcome(&o, rc, status);
 }
 

@@ -96,11 +96,10 @@ static void close_all(struct stage_io *io)
     outfile_discard(&io->file);
 }
 
-/* Whoever reads our standard output learns that, and why, there will be no end. */
-static void tell_reader(const struct stage *s)
+void stage_abort(const char *program)
 {
-    if (is_stdio(s->output) && !isatty(STDOUT_FILENO))
-        wire_abort(STDOUT_FILENO, s->program);
+    if (!isatty(STDOUT_FILENO))
+        wire_abort(STDOUT_FILENO, program);
 }
 
 /* The model is loaded between the input's header and ours: a stage that gets nothing, or the
@@ -204,7 +203,7 @@ int stage_run(const struct stage *s)
     if (rc == 0)
         rc = wire_writer_counts(io.out).errors != 0;
     close_all(&io);
-    if (rc < 0)
-        tell_reader(s);
+    if (rc < 0 && is_stdio(s->output))
+        stage_abort(s->program);
     return rc;
 }

@@ -52,6 +52,10 @@ int stage_emit(struct stage_io *io, const struct record *rec);
  * about the process, not the record, and always give -1. */
 int stage_fail(struct stage_io *io, struct record *rec);
 
+/* Tells whoever reads standard output that no stream will come, and why (wire_abort); for a
+ * failure before stage_run(), which does it itself. Fits struct cli's on_usage_error. */
+void stage_abort(const char *program);
+
 /* The reader, for a look at the header; NULL for a source. */
 struct wire_reader *stage_reader(struct stage_io *io);
 

@@ -58,6 +58,17 @@ sys.stdout.buffer.write(m.packb({"id": "x", "language_model_inputs": np.ones((4,
     cut_everywhere ids tokenize -m "$M" -d
 }
 
+@test "a stage that is given wrong arguments is the only one to speak" {
+    export VQA_MODEL
+    VQA_MODEL=$(small)
+    status_is 64 vqa ask --max-new-tokens x "$VQA_FIXTURES"/images/gray.png what
+    says "opt-generate: --max-new-tokens: 'x', expected an integer"
+    one_line
+    run bash -c "img-encode -b 0 '$VQA_FIXTURES'/images/gray.png | qformer >/dev/null; echo \${PIPESTATUS[@]}"
+    [ "${lines[1]}" = "64 64" ]
+    [ "${#lines[@]}" -eq 2 ]
+}
+
 @test "a stage killed in the middle: every later one exits with a failure" {
     M=$(small)
     run bash -c "img-encode -m '$M' '$VQA_FIXTURES'/images/{astronaut,interlaced}.png |
