@@ -1,6 +1,7 @@
 /* avx2.c - eight floats at a time: AVX2, FMA and F16C (Haswell and Zen, 2013-2017, and all
  * since). */
 #include "kern/kern.h"
+#include "kern/loop.h"
 
 #ifdef __x86_64__
 #include <immintrin.h>
@@ -162,16 +163,19 @@ static inline float v_top(vec v)
 static inline void v_transpose(vec v[W])
 {
     vec a[W];
+    UNROLL
     for (int i = 0; i < W; i += 2) {
         a[i] = _mm256_unpacklo_ps(v[i], v[i + 1]);
         a[i + 1] = _mm256_unpackhi_ps(v[i], v[i + 1]);
     }
+    UNROLL
     for (int i = 0; i < W; i += 4) {
         v[i] = _mm256_shuffle_ps(a[i], a[i + 2], 0x44);
         v[i + 1] = _mm256_shuffle_ps(a[i], a[i + 2], 0xee);
         v[i + 2] = _mm256_shuffle_ps(a[i + 1], a[i + 3], 0x44);
         v[i + 3] = _mm256_shuffle_ps(a[i + 1], a[i + 3], 0xee);
     }
+    UNROLL
     for (int i = 0; i < 4; i++) {
         vec low = v[i], high = v[i + 4];
         v[i] = _mm256_permute2f128_ps(low, high, 0x20);

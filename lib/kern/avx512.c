@@ -1,5 +1,6 @@
 /* avx512.c - sixteen floats at a time: AVX-512 F, BW, DQ and VL (Skylake-SP, Zen 4). */
 #include "kern/kern.h"
+#include "kern/loop.h"
 
 #ifdef __x86_64__
 #include <immintrin.h>
@@ -144,16 +145,19 @@ static inline float v_top(vec v)
 static inline void v_transpose(vec v[W])
 {
     vec a[W];
+    UNROLL
     for (int i = 0; i < W; i += 2) {
         a[i] = _mm512_unpacklo_ps(v[i], v[i + 1]);
         a[i + 1] = _mm512_unpackhi_ps(v[i], v[i + 1]);
     }
+    UNROLL
     for (int i = 0; i < W; i += 4) {
         v[i] = _mm512_shuffle_ps(a[i], a[i + 2], 0x44);
         v[i + 1] = _mm512_shuffle_ps(a[i], a[i + 2], 0xee);
         v[i + 2] = _mm512_shuffle_ps(a[i + 1], a[i + 3], 0x44);
         v[i + 3] = _mm512_shuffle_ps(a[i + 1], a[i + 3], 0xee);
     }
+    UNROLL
     for (int i = 0; i < 4; i++) {
         vec q = _mm512_shuffle_f32x4(v[i], v[i + 4], 0x88);
         vec r = _mm512_shuffle_f32x4(v[i + 8], v[i + 12], 0x88);

@@ -397,18 +397,32 @@ static void bench_map(const struct kern *k, const char *name, map_fn *f)
     printf("%-7s %-10s %7.2f ns/float\n", k->name, name, best * 1e9 / 6144);
 }
 
-static void softmax_rows(const struct kern *k)
+/* The kernels of one head's attention over ViT's 257 rows. */
+static void bench_attention(const struct kern *k)
 {
-    float x[257];
-    double best = 1e9;
-    for (int round = 0; round < 2000; round++) {
-        for (size_t i = 0; i < 257; i++)
-            x[i] = 3 * uniform();
+    enum { T = 56, S = 257, D = 88 };
+    float *q = random_floats(S * D), *p = random_floats(T * S), *y = random_floats(T * D);
+    double best[3] = { 1e9, 1e9, 1e9 };
+    for (int round = 0; round < 50; round++) {
+        struct kern_gemm scores = { T, S, D, q, q, NULL, p, D, D, S };
+        struct kern_mix mix = { T, D, S, p, q, y, S, D, D };
         double start = now();
-        k->softmax(x, 1, 257);
-        best = fmin(best, now() - start);
+        k->gemm[KERN_F32](&scores);
+        best[0] = fmin(best[0], now() - start);
+        start = now();
+        for (int t = 0; t < T; t++)
+            k->softmax(p + t * S, 0.1f, S);
+        best[1] = fmin(best[1], now() - start);
+        start = now();
+        k->mix(&mix);
+        best[2] = fmin(best[2], now() - start);
     }
-    printf("%-7s softmax    %7.2f ns/float\n", k->name, best * 1e9 / 257);
+    double flop = 2.0 * T * S * D;
+    printf("%-7s attention  q k %.1f GFLOP/s, softmax %.2f ns/float, p v %.1f GFLOP/s\n",
+           k->name, flop / best[0] * 1e-9, best[1] * 1e9 / (T * S), flop / best[2] * 1e-9);
+    unfence(q, S * D * sizeof *q);
+    unfence(p, T * S * sizeof *p);
+    unfence(y, T * D * sizeof *y);
 }
 
 static int bench(void)
@@ -419,7 +433,7 @@ static int bench(void)
                 bench_gemm(kern_at(i), t, &bench_shapes[s]);
         bench_map(kern_at(i), "gelu", kern_at(i)->gelu);
         bench_map(kern_at(i), "quick_gelu", kern_at(i)->quick_gelu);
-        softmax_rows(kern_at(i));
+        bench_attention(kern_at(i));
     }
     return 0;
 }

@@ -129,6 +129,26 @@ static void test_bits(const char *isa)
     golden_close(&p);
 }
 
+/* From the second image on, one piece of memory serves every forward pass. */
+static void test_steady(void)
+{
+    struct golden g, p;
+    if (!golden_open(&g, "tiny-blip2-opt-old", "vision", NULL) ||
+        !golden_open(&p, "tiny-blip2-opt-old", "preprocess", NULL))
+        return;
+    struct vit *v = vit_open(g.store, &g.mem);
+    struct tensor pixels = golden_get(&p, "pixel_values/coffee.png");
+    struct arena_chunk *seen[4];
+    for (int i = 0; i < 4; i++) {
+        arena_reset(&g.work);
+        forward(v, &g, pixels, false);
+        seen[i] = g.work.chunk;
+    }
+    ok(seen[1] && seen[1] == seen[2] && seen[2] == seen[3], "a steady loop allocates nothing");
+    golden_close(&g);
+    golden_close(&p);
+}
+
 static void test_faults(void)
 {
     struct golden g;
@@ -162,6 +182,7 @@ int main(void)
         test_bits(isa);
     }
     test_new_names();
+    test_steady();
     test_faults();
     return tap_done();
 }
