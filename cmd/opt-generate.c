@@ -7,8 +7,7 @@
 #include "front/question.h"
 #include "stage/stage.h"
 
-#define BATCH     8 /* records answered together unless -b says otherwise */
-#define BATCH_MAX 256
+enum { BATCH = 8, BATCH_MAX = 256 }; /* records answered together: -b's default and bound */
 
 struct args {
     struct cli_common c;

@@ -1,0 +1,33 @@
+/* queries.h - what qformer does to its records: image_embeds to language_model_inputs.
+ *
+ * Owns:    the model and the memory of a batch, until queries_close().
+ * Errors:  as stage/stage.h; a faulty record becomes an error record in its place. */
+#ifndef FRONT_QUERIES_H
+#define FRONT_QUERIES_H
+
+#include "front/compute.h"
+#include "model/qformer.h"
+#include "stage/stage.h"
+#include "text/wordpiece.h"
+
+struct queries_args {
+    struct cli_model m;
+    const char *text; /* read with each image that has no qformer_text of its own, or NULL */
+    bool features;    /* add query_output */
+    bool keep;        /* image_embeds stay */
+};
+
+struct queries {
+    struct queries_args args;
+    struct compute compute;
+    struct qformer *q;
+    struct wordpiece *words; /* only for checkpoints that read text */
+    struct bpe_ids ids;      /* of the record at hand */
+};
+
+/* struct stage's open and step, for a ctx that is a struct queries with its args set. */
+int queries_open(void *ctx, struct stage_io *io, const char **model);
+int queries_step(void *ctx, struct stage_io *io, struct record **in, int n);
+void queries_close(struct queries *q);
+
+#endif
