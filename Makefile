@@ -54,8 +54,8 @@ $(BUILD)/lib/wire/%.o $(BUILD)/lib/store/%.o $(BUILD)/lib/image/%.o $(BUILD)/lib
 $(BUILD)/lib/rpc/%.o $(BUILD)/lib/port/%.o: \
     EXTRA = -Wconversion -Wno-sign-conversion
 $(BUILD)/lib/image/stb.o: EXTRA = -w
-$(BUILD)/lib/kern/avx2.o: EXTRA = -O3 -mavx2 -mfma -mf16c
-$(BUILD)/lib/kern/avx512.o: EXTRA = -O3 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mf16c
+$(BUILD)/lib/kern/avx2.o: EXTRA = $(if $(SAN),-O1,-O3) -mavx2 -mfma -mf16c
+$(BUILD)/lib/kern/avx512.o: EXTRA = $(if $(SAN),-O1,-O3) -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mf16c
 
 $(BUILD)/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
