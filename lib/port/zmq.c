@@ -78,6 +78,13 @@ size_t port_msg_size(const struct port_msg *m)
     return zmq_msg_size((zmq_msg_t *)&m->m);
 }
 
+void port_keep_memory(void)
+{
+    mallopt(M_MMAP_THRESHOLD, 32 << 20);
+    mallopt(M_TRIM_THRESHOLD, 256 << 20);
+    mallopt(M_ARENA_MAX, 1); /* libzmq's thread takes what ours gave back */
+}
+
 /* ---- sockets ---- */
 
 static int set_int(void *socket, int option, int value)

@@ -387,7 +387,9 @@ static int finish(struct call *c)
 int call_run(const struct call_config *cfg)
 {
     struct call c = { .cfg = cfg };
+    port_keep_memory();
     record_init(&c.rec);
+    c.rec.lazy = true; /* we only pass on */
     c.in = wire_reader_new(STDIN_FILENO, "standard input", NULL);
     int rc = c.in && wire_start(c.in) == 0 && open_call(&c) == 0 ? 0 : -1;
     struct rpc_client_config cc = { .servers = c.n,

@@ -19,9 +19,8 @@
 #include <unistd.h>
 
 #define USERS      4096
-#define WATCH      (50 * RPC_MS)   /* how often connections are looked at */
-#define LOOK       (1000 * RPC_MS) /* how often workers are asked whether they live */
-#define AT_ONCE    64              /* messages between two looks at the workers */
+#define WATCH      (50 * RPC_MS) /* how often connections are looked at */
+#define AT_ONCE    64            /* messages between two looks at the workers */
 #define LEAVE_MS   5000
 #define SLOTS      1024
 #define DEATHS     3
@@ -238,18 +237,30 @@ static const char *model_refused(const struct serve *s, struct port_msg *via, ch
     return NULL;
 }
 
+struct sight {
+    struct serve *s;
+    struct serve_item *it;
+};
+
+static void look_at(void *ctx, const struct record *rec)
+{
+    struct sight *sight = ctx;
+    struct serve_item *it = sight->it;
+    const char *id;
+    size_t n;
+    tag_find(&it->tag, rec);
+    if (record_get_str(&id, &n, rec, "id") > 0 && n < sizeof it->id - 2)
+        memcpy(it->id, id, n);
+    serve_shape_note(&sight->s->in, rec);
+}
+
 /* Nothing reaches a worker that is not one whole, checked record. */
 static const char *check_record(struct serve *s, struct serve_item *it)
 {
-    const char *id;
-    size_t n;
-    if (wire_decode(&s->rec, port_msg_data(it->msg), port_msg_size(it->msg)) < 0)
-        return err_msg();
-    tag_find(&it->tag, &s->rec);
-    if (record_get_str(&id, &n, &s->rec, "id") > 0 && n < sizeof it->id - 2)
-        memcpy(it->id, id, n);
-    serve_shape_note(&s->in, &s->rec);
-    return NULL;
+    struct sight sight = { s, it };
+    return wire_look(port_msg_data(it->msg), port_msg_size(it->msg), look_at, &sight) < 0
+               ? err_msg()
+               : NULL;
 }
 
 static int take_message(struct serve *s, struct port_in *in)
@@ -396,7 +407,7 @@ static int reap(struct serve *s)
 
 static int look_at_workers(struct serve *s)
 {
-    if (s->now - s->looked < LOOK)
+    if (s->now - s->looked < s->cfg->watchdog_s * 1000 * RPC_MS / 8)
         return 0;
     s->looked = s->now;
     for (int i = 0; i < s->cfg->workers; i++)
@@ -597,7 +608,9 @@ static void close_all(struct serve *s)
 int serve_run(const struct serve_config *cfg)
 {
     struct serve s = { .cfg = cfg, .signals = -1 };
+    port_keep_memory();
     record_init(&s.rec);
+    s.rec.lazy = true; /* we only pass on */
     setenv("PYTHONUNBUFFERED", "1",
            0); /* a Python filter answers at once, not when 8 KiB are full */
     int rc = check_access(&s) < 0 || open_core(&s) < 0 || open_signals(&s) < 0 ||

@@ -146,6 +146,8 @@ static int place(struct tensor *t, const struct array *a, bool swap, struct aren
     t->data = (void *)a->data.p;
     if ((uintptr_t)a->data.p % size == 0 && !(swap && size > 1))
         return 1;
+    if (!mem)
+        return 1;
     t->data = arena_memdup(mem, a->data.p, a->data.n);
     if (!t->data)
         return -1;

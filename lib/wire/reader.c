@@ -158,7 +158,7 @@ static int parse(struct record *rec)
             return -1;
         struct record_field *f = &rec->field[rec->n];
         f->raw = u.p;
-        if (parse_value(f, u, &rec->mem) < 0)
+        if (parse_value(f, u, rec->lazy ? NULL : &rec->mem) < 0)
             return -1;
         unpack_skip(&u);
         f->raw_len = (size_t)(u.p - f->raw);
@@ -356,15 +356,24 @@ static bool whole(struct wire_reader *r)
     return !lacking;
 }
 
-/* What is there now: 1, 0 at the end or on an error (which reading again will show), 2 nothing.
- */
+/* What is there now, up to a step: 1, 0 at the end or on an error (which reading again will
+ * show), 2 nothing. */
 static int fill(struct wire_reader *r)
 {
     struct pollfd p = { r->fd, POLLIN, 0 };
     if (poll(&p, 1, 0) <= 0)
         return 2;
-    size_t before = r->have;
-    return more(r, r->have + 1) > 0 && r->have > before;
+    if (r->at) {
+        memmove(r->in.data, r->base, r->have);
+        r->in.len = r->have;
+        r->at = 0;
+    }
+    if (buf_reserve(&r->in, READ_STEP) < 0)
+        return 0;
+    ssize_t got = io_read_some(r->fd, r->in.data + r->in.len, READ_STEP);
+    r->in.len += got > 0 ? (size_t)got : 0;
+    refresh(r);
+    return got > 0;
 }
 
 int wire_read_now(struct wire_reader *r, struct record *rec)
@@ -386,24 +395,44 @@ int wire_read_now(struct wire_reader *r, struct record *rec)
     }
 }
 
-int wire_decode(struct record *rec, const void *p, size_t n)
+static int decode(struct record *rec)
 {
     static const char *const framing[] = { "stream", "end", "abort" };
-    const unsigned char *base = p;
-    size_t have = n, len;
+    const unsigned char *base = rec->bytes.data;
+    size_t have = rec->bytes.len, len;
     bool lacking = false;
-    record_clear(rec);
     int got = unpack_scan(&len, &base, &have, RECORD_MAX, lacks, &lacking);
     if (got <= 0)
         return got < 0 ? -1 : err_set(ERR_DATA, "empty, expected a record");
-    if (len != n)
-        return err_set(ERR_DATA, "%zu bytes after a record", n - len);
-    if (buf_append(&rec->bytes, p, n) < 0 || parse(rec) < 0)
+    if (len != have)
+        return err_set(ERR_DATA, "%zu bytes after a record", have - len);
+    if (parse(rec) < 0)
         return -1;
     for (int i = 0; i < 3; i++)
         if (rec->n == 1 && record_has(rec, framing[i]))
             return err_set(ERR_DATA, "a stream's '%s', expected a record", framing[i]);
     return 0;
+}
+
+int wire_decode(struct record *rec, const void *p, size_t n)
+{
+    record_clear(rec);
+    return buf_append(&rec->bytes, p, n) < 0 ? -1 : decode(rec);
+}
+
+int wire_look(const void *p, size_t n, void (*look)(void *ctx, const struct record *rec),
+              void *ctx)
+{
+    struct record rec;
+    record_init(&rec);
+    rec.lazy = true;
+    rec.bytes = (struct buf){ (unsigned char *)p, n, 0 }; /* borrowed, and given back below */
+    int rc = decode(&rec);
+    if (rc == 0)
+        look(ctx, &rec);
+    rec.bytes = (struct buf){ 0 };
+    record_release(&rec);
+    return rc;
 }
 
 /* Whether the value of len bytes at hand is a map whose one key is that word. */

@@ -10,6 +10,7 @@
 void record_init(struct record *r)
 {
     r->n = 0;
+    r->lazy = false;
     buf_init(&r->bytes);
     arena_init(&r->mem);
 }

@@ -42,6 +42,7 @@ struct record {
     int n;
     struct record_field field[RECORD_FIELDS];
     struct buf bytes; /* as received */
+    bool lazy;        /* tensors read into it are checked but not placed: data may be NULL */
     struct arena mem; /* aligned copies of tensors, and what stages add */
 };
 

@@ -41,6 +41,10 @@ int wire_read_now(struct wire_reader *r, struct record *rec);
 /* One record that is exactly the n bytes at p (copied): for messages. 0, or -1. */
 int wire_decode(struct record *rec, const void *p, size_t n);
 
+/* The same checks without a copy: look() is shown the record, whose tensors may lack data. */
+int wire_look(const void *p, size_t n, void (*look)(void *ctx, const struct record *rec),
+              void *ctx);
+
 /* Whether wire_read() has something to work on now: bytes, or the end of the input. */
 bool wire_ready(const struct wire_reader *r);
 

@@ -161,7 +161,7 @@ P
     records 2 >in
     status_is 76 bash -c 'python3 stage.py aaaa <in 2>/dev/null | stage-call ipc://b >/dev/null'
     says "the stream was made by qformer with the model aaaa, this server has bbbb"
-    status_is 76 bash -c 'stage-call ipc://a,ipc://b <in >/dev/null'
+    status_is 76 bash -c '(cat in; sleep 3; cat in) | stage-call ipc://a,ipc://b >/dev/null'
     says "another server"
     run bash -c 'stage-call --info ipc://a'
     [[ $output == *"program qformer 1"*"model aaaa"*"workers 1, ready 1"* ]]

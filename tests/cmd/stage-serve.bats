@@ -145,7 +145,7 @@ P
     status_is 0 timeout 30 bash -c 'stage-call ipc://s <in >out'
     doubled 5 <out
     [ "$(metric vqa_worker_stalls_total ipc://s)" -eq 1 ]
-    serve t --watchdog 1 ipc://t -- python3 filter.py burn 3000
+    serve t --watchdog 2 ipc://t -- python3 filter.py burn 4000
     ready ipc://t
     records 1 >one
     status_is 0 timeout 30 bash -c 'stage-call ipc://t <one >out'
