@@ -91,8 +91,8 @@ size_t port_msg_size(const struct port_msg *m);
 int port_keypair(char public[PORT_KEY], char secret[PORT_KEY]);
 int port_public_of(char public[PORT_KEY], const char secret[PORT_KEY]);
 
-/* Lets the process keep the memory of large messages for the next ones: mapping it anew for each
- * costs more than sending it. Call it once, before anything else. */
+/* Lets the process keep the memory of large messages for the next ones: mapping it anew for
+ * each costs more than sending it. Call it once, before anything else. */
 void port_keep_memory(void);
 
 /* Whether a string has the form of a key. */
