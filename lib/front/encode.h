@@ -29,6 +29,7 @@ struct encode {
     struct encode_args a;
     struct image_processor processor;
     struct image_limits limits;
+    bool untrusted; /* records come from people we do not know: stage-serve says so */
     struct compute compute;
     struct vit *vit;          /* NULL with pixels */
     struct encode_item *item; /* of the batch at hand */

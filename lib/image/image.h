@@ -30,6 +30,15 @@ int image_decode(struct image *out, const void *bytes, size_t n,
                  const struct image_limits *lim);
 void image_release(struct image *im);
 
+/* The same in a child process that can do nothing but compute and answer (seccomp, limits on
+ * memory, time, descriptors): for images from people one does not know. A decoder that dies, or
+ * takes 10 s, is ERR_DATA; ERR_CONFIG where it cannot be confined. image_apart() does it with
+ * any function. */
+typedef int image_fn(struct image *out, void *ctx);
+int image_decode_apart(struct image *out, const void *bytes, size_t n,
+                       const struct image_limits *lim);
+int image_apart(struct image *out, image_fn *decode, void *ctx);
+
 /* Whether a file that begins with these bytes (64 are enough) is an image, of a kind that is
  * read here or not. */
 bool image_is(const void *head, size_t n);

@@ -610,7 +610,8 @@ int serve_run(const struct serve_config *cfg)
     struct serve s = { .cfg = cfg, .signals = -1 };
     port_keep_memory();
     record_init(&s.rec);
-    s.rec.lazy = true; /* we only pass on */
+    s.rec.lazy = true;               /* we only pass on */
+    setenv("VQA_UNTRUSTED", "1", 1); /* img-encode decodes in a sandbox, and reads no files */
     setenv("PYTHONUNBUFFERED", "1",
            0); /* a Python filter answers at once, not when 8 KiB are full */
     int rc = check_access(&s) < 0 || open_core(&s) < 0 || open_signals(&s) < 0 ||

@@ -215,3 +215,29 @@ P
     run stage-call --info ipc://s
     [[ $output == *"command python3 filter.py"*"input v f32 (2,)"*"output v f32 (2,)"*"workers 1, ready 1"* ]]
 }
+
+@test "img-encode served: images as bytes give what they give here; names of files are not read" {
+    need_fixture images/astronaut_q90.jpg
+    local model=$VQA_FIXTURES/checkpoints/tiny-blip2-opt
+    [ -e "$model" ] || model=$VQA_FIXTURES/checkpoints/tiny-blip2-opt-bf16
+    need_fixture "checkpoints/${model##*/}/model.safetensors"
+    python3 -c 'import msgpack, sys
+b = open(sys.argv[1], "rb").read()
+w = sys.stdout.buffer.write
+w(msgpack.packb({"id": "good", "image": b}))
+open("first", "wb").write(msgpack.packb({"id": "good", "image": b}))
+w(msgpack.packb({"id": "cut", "image": b[:5000]}))
+w(msgpack.packb({"id": "name", "path": sys.argv[1]}))' "$VQA_FIXTURES/images/astronaut_q90.jpg" >in
+    serve s ipc://s -- img-encode -m "$model"
+    ready ipc://s
+    status_is 1 bash -c 'stage-call ipc://s <in >out'
+    [ -z "$stderr" ]
+    grep -q 'name.*files are not read for others' s.err
+    img-encode -m "$model" <first >local
+    python3 - <<'P'
+import msgpack
+a, b = ([r for r in msgpack.Unpacker(open(f, "rb"), max_buffer_size=0)] for f in ("local", "out"))
+assert a[1] == b[1] and "image_embeds" in a[1], "the embedding"
+assert [r["err"]["kind"] for r in b[2:4]] == ["data", "noinput"], b[2:4]
+P
+}
