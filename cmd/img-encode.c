@@ -37,6 +37,7 @@ static const struct opt opts[] = {
     OPT_FLAG(struct args, e.interpolate, 0, "interpolate", "positions for other image sizes"),
     OPT_STR(struct args, e.image_size, 0, "image-size", "SIZE", "N or HxW, not the model's"),
     OPT_CHOICE(struct args, e.dtype, 0, "dtype", "WORD", dtype_words, "f32 (default) or f16"),
+    CACHED_OPTS(struct args, e.cache),
     OPT_COMMON(struct args, c),
     OPT_END
 };
@@ -107,6 +108,8 @@ static int run(struct args *a, int operands)
         cli_warn("no images found");
     if (rc < 0 && !g.source && g.records == 0)
         hint();
+    if (a->c.verbose)
+        cached_report(&g.encode.cached);
     source_free(g.source);
     encode_close(&g.encode);
     return rc;
@@ -129,6 +132,8 @@ int main(int argc, char **argv)
     a.e.own_files = a.s.count || a.s.list;
     if (a.s.null && !a.s.list)
         cli_usage_error("-0 says how names in a list end; expected -T FILE with it");
+    if (a.e.pixels && (a.e.cache.dir || a.e.cache.ro))
+        cli_usage_error("--pixels: only image_embeds are kept in a cache");
     if (a.s.recursive && !a.e.own_files)
         cli_usage_error("-r takes the images in directories; expected FILE or -T");
     return cli_finish(run(&a, a.s.count));

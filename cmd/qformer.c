@@ -1,5 +1,4 @@
 /* qformer - image embeddings to what the language model reads. Manual: man/qformer.1. */
-#include "model/qformer.h"
 #include "cli/die.h"
 #include "cli/opt.h"
 #include "front/queries.h"
@@ -14,6 +13,7 @@ static const struct opt opts[] = {
     OPT_COMPUTE(struct args, q.m),
     OPT_FLAG(struct args, q.features, 0, "features", "add query_output, before the projection"),
     OPT_STR(struct args, q.text, 0, "text", "TEXT", "read each image together with TEXT"),
+    CACHED_OPTS(struct args, q.cache),
     OPT_COMMON(struct args, c),
     OPT_END
 };
@@ -31,6 +31,8 @@ int main(int argc, char **argv)
                           argc, argv, &a);
     if (argc - first > 1)
         cli_usage_error("%d files, expected at most one (tensor-cat joins them)", argc - first);
+    if (a.q.features && (a.q.cache.dir || a.q.cache.ro))
+        cli_usage_error("--features: only language_model_inputs are kept in a cache");
     struct queries q = { .args = a.q };
     q.args.keep = a.c.keep;
     int rc = stage_run(&(struct stage){ .program = "qformer",
@@ -43,6 +45,8 @@ int main(int argc, char **argv)
                                         .step = queries_step,
                                         .report = cli_report,
                                         .say = a.c.verbose ? cli_warn : NULL });
+    if (a.c.verbose)
+        cached_report(&q.cached);
     queries_close(&q);
     return cli_finish(rc);
 }

@@ -1,6 +1,7 @@
 /* vqa - the front door: starts the stages and joins them. Manual: man/vqa.1. */
 #include "cli/die.h"
 #include "front/ask.h"
+#include "front/cache.h"
 #include "front/chat.h"
 #include "front/models.h"
 
@@ -15,6 +16,7 @@ static const struct {
     { "ask", front_ask, "ask questions about pictures" },
     { "caption", front_caption, "describe pictures" },
     { "chat", front_chat, "talk about one picture" },
+    { "cache", front_cache, "the cache of embeddings: ls, du, verify, prune, rm" },
     { "models", front_models, "models on this machine: list, where, verify" },
 };
 #define COMMANDS (sizeof commands / sizeof *commands)
@@ -37,7 +39,7 @@ int main(int argc, char **argv)
 {
     cli_name("vqa");
     if (argc < 2)
-        cli_usage_error("no command; expected ask, caption, chat or models");
+        cli_usage_error("no command; expected ask, caption, chat, cache or models");
     if (is(argv[1], "-h", "--help") || !strcmp(argv[1], "help"))
         return usage();
     if (is(argv[1], "-V", "--version")) {

@@ -171,6 +171,12 @@ void io_unmap(struct io_map *m)
     *m = (struct io_map){ 0 };
 }
 
+void io_map_forget(const struct io_map *m)
+{
+    if (m->data)
+        madvise((void *)m->data, m->len, MADV_DONTNEED);
+}
+
 bool io_is_file(const char *path)
 {
     struct stat st;

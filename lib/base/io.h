@@ -36,6 +36,9 @@ struct io_map {
 int io_map(struct io_map *m, const char *path);
 void io_unmap(struct io_map *m);
 
+/* Its pages leave this process until they are looked at again. */
+void io_map_forget(const struct io_map *m);
+
 bool io_is_file(const char *path);
 bool io_is_dir(const char *path);
 

@@ -56,7 +56,8 @@ static void print_option(const struct opt *o)
     int n = o->letter ? snprintf(left, sizeof left, "  -%c, --%s", o->letter, o->name)
                       : snprintf(left, sizeof left, "      --%s", o->name);
     if (o->arg)
-        snprintf(left + n, sizeof left - (size_t)n, " %s", o->arg);
+        snprintf(left + n, sizeof left - (size_t)n, o->type == OPT_TYPE_MAYBE ? "[=%s]" : " %s",
+                 o->arg);
     printf("%-30s %s\n", left, o->help);
 }
 
@@ -149,6 +150,30 @@ static int parse_choice(const struct opt *o, const char *s)
     cli_usage_error("--%s: '%s', expected one of %s", o->name, s, all);
 }
 
+bool opt_size(uint64_t *bytes, const char *s)
+{
+    static const char units[] = "KMGT";
+    char *end;
+    errno = 0;
+    unsigned long long v = strtoull(s, &end, 10);
+    if (end == s || *s < '0' || *s > '9' || errno || v == 0)
+        return false;
+    const char *unit = *end ? strchr(units, *end) : NULL;
+    int shift = unit ? 10 * (int)(unit - units + 1) : 0;
+    if (end[unit ? 1 : 0] || v > UINT64_MAX >> shift)
+        return false;
+    *bytes = (uint64_t)v << shift;
+    return true;
+}
+
+static uint64_t parse_size(const struct opt *o, const char *s)
+{
+    uint64_t v;
+    if (!opt_size(&v, s))
+        cli_usage_error("--%s: '%s', expected a size as 500M or 20G", o->name, s);
+    return v;
+}
+
 static void list_add(struct opt_list *l, const char *s)
 {
     const char **v = realloc(l->v, ((size_t)l->n + 1) * sizeof *v);
@@ -167,6 +192,12 @@ static void store(const struct opt *o, void *args, const char *s)
         break;
     case OPT_TYPE_STR:
         *(const char **)field = s;
+        break;
+    case OPT_TYPE_MAYBE:
+        *(const char **)field = s ? s : "";
+        break;
+    case OPT_TYPE_SIZE:
+        *(uint64_t *)field = parse_size(o, s);
         break;
     case OPT_TYPE_INT:
         *(int *)field = (int)parse_number(o, s, true);
@@ -192,11 +223,13 @@ static void to_getopt(const struct opt *o, struct option *longs, char *letters)
     *l++ = ':'; /* a missing argument is told apart from an unknown option */
     int n = option_count(o);
     for (int i = 0; i < n; i++) {
-        int has_arg = o[i].type == OPT_TYPE_FLAG ? no_argument : required_argument;
+        int has_arg = o[i].type == OPT_TYPE_FLAG    ? no_argument
+                      : o[i].type == OPT_TYPE_MAYBE ? optional_argument
+                                                    : required_argument;
         longs[i] = (struct option){ o[i].name, has_arg, NULL, CODE + i };
         if (o[i].letter) {
             *l++ = (char)o[i].letter;
-            if (has_arg)
+            if (has_arg == required_argument)
                 *l++ = ':';
         }
     }

@@ -12,6 +12,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 enum opt_type {
     OPT_TYPE_END,
@@ -21,6 +22,8 @@ enum opt_type {
     OPT_TYPE_FLOAT,  /* double, within [min, max] */
     OPT_TYPE_LIST,   /* struct opt_list: may be repeated */
     OPT_TYPE_CHOICE, /* int: index of the word in `words` */
+    OPT_TYPE_MAYBE,  /* const char *: --name=ARG, or "" for --name alone; NULL: not given */
+    OPT_TYPE_SIZE,   /* uint64_t: bytes, "20G" */
 };
 
 /* Values of a repeatable option, in order. The array lives as long as the process. */
@@ -61,6 +64,14 @@ struct opt {
 #define OPT_CHOICE(S, field, letter, name, arg, words, help)                                   \
     {                                                                                          \
         OPT_TYPE_CHOICE, offsetof(S, field), letter, name, arg, help, 0, 0, words              \
+    }
+#define OPT_MAYBE(S, field, name, arg, help)                                                   \
+    {                                                                                          \
+        OPT_TYPE_MAYBE, offsetof(S, field), 0, name, arg, help, 0, 0, NULL                     \
+    }
+#define OPT_SIZE(S, field, name, arg, help)                                                    \
+    {                                                                                          \
+        OPT_TYPE_SIZE, offsetof(S, field), 0, name, arg, help, 0, 0, NULL                      \
     }
 #define OPT_END                                                                                \
     {                                                                                          \
@@ -110,5 +121,8 @@ struct cli {
  * itself and leaves with status 64 after one line if the arguments are wrong. Operands end up
  * in argv[result..argc), whatever their place among the options. */
 int cli_start(const struct cli *c, int argc, char **argv, void *args);
+
+/* Bytes: a positive integer, and K, M, G or T for powers of 1024. false if s is not one. */
+bool opt_size(uint64_t *bytes, const char *s);
 
 #endif

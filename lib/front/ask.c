@@ -183,6 +183,7 @@ static int run(struct ask *a, const struct format_keys *keys)
         o.kind = FORMAT_JSONL;
     if (o.kind == FORMAT_MSGPACK)
         cli_usage_error("--format msgpack: run the stages themselves (see --verbose)");
+    stages_prepare(&a->common);
     pipeline_init(&p);
     make_pipeline(&p, a);
     if (a->verbose && stages_show(&p) < 0)

@@ -186,6 +186,7 @@ int front_chat(int argc, char **argv)
                              .keys = { "image", "question", "answer" },
                              .f = stdout };
     record_init(&c.picture);
+    stages_prepare(&c.common);
     encode_picture(&c);
     format_begin(&c.out);
     int rc = start_talk(&c) < 0 ? -1 : converse(&c);

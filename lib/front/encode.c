@@ -15,10 +15,14 @@
 #define FILE_BYTES ((size_t)1 << 28) /* of one encoded image */
 #define SIDE_MOST  4096
 
-/* A record's pixels, or why it has none. */
+/* A record's pixels, or why it has none; or its result, from the cache. */
 struct encode_item {
     struct tensor pixels;    /* (3, H, W) f32 in the record's memory */
-    struct err_saved failed; /* ERR_NONE: it has pixels */
+    struct err_saved failed; /* ERR_NONE: it has pixels or a result */
+    bool keyed, hit;
+    struct cache_key key;
+    struct tensor embeds; /* of a hit, in entry's memory */
+    struct record entry;
 };
 
 /* ---- opening ---- */
@@ -78,16 +82,62 @@ static int open_pixels(struct encode *e)
     return e->compute.pool ? 0 : -1;
 }
 
+/* Everything besides the model and the input that image_embeds depend on. */
+static int write_facts(struct buf *out, const struct encode *e)
+{
+    const struct image_processor *p = &e->processor;
+    char libraries[128];
+    if (buf_printf(out, "pixels %d x %d, edge %d, resize %d by %s, rescale %d by %.17g\n",
+                   p->height, p->width, p->shortest_edge, p->do_resize,
+                   p->resize == IMAGE_RESIZE_PILLOW ? "pillow" : "torchvision", p->do_rescale,
+                   p->rescale_factor) < 0 ||
+        buf_printf(out, "normalize %d by %.17g %.17g %.17g / %.17g %.17g %.17g\n",
+                   p->do_normalize, p->mean[0], p->mean[1], p->mean[2], p->std[0], p->std[1],
+                   p->std[2]) < 0 ||
+        buf_printf(out, "decoders %s, alpha %d, exif %d, at most %lld pixels\n",
+                   image_libraries(libraries, sizeof libraries), e->a.alpha, !e->a.no_exif,
+                   (long long)e->a.max_pixels) < 0 ||
+        buf_printf(out, "gives image_embeds %s, interpolate %d\n",
+                   e->a.dtype == ENCODE_F16 ? "f16" : "f32", e->a.interpolate) < 0)
+        return -1;
+    return buf_str(out) ? 0 : -1;
+}
+
+static int open_cache(struct encode *e, const char *fingerprint)
+{
+    struct buf facts = { 0 };
+    int rc = write_facts(&facts, e);
+    if (rc == 0)
+        rc = cached_open(&e->cached, &e->a.cache,
+                         &(struct cached_stage){ "img-encode", store_dir(e->compute.store),
+                                                 fingerprint, (const char *)facts.data });
+    buf_release(&facts);
+    return rc;
+}
+
+static int load(struct encode *e)
+{
+    if (!e->vit)
+        e->vit = vit_open(e->compute.store, &e->compute.weights);
+    return e->vit ? 0 : -1;
+}
+
+static int ready(struct encode *e)
+{
+    return load(e) < 0 ? -1 : check_size(e);
+}
+
+/* With a cache the weights wait for the first picture that is not in it. */
 static int open_model(struct encode *e, const char **model)
 {
     struct compute *c = &e->compute;
-    if (compute_open(c, &e->a.m) < 0)
-        return -1;
-    e->vit = vit_open(c->store, &c->weights);
-    if (!e->vit || open_processor(e, store_dir(c->store)) < 0 || check_size(e) < 0)
+    if (compute_open(c, &e->a.m) < 0 || (!cached_asked(&e->a.cache) && load(e) < 0) ||
+        open_processor(e, store_dir(c->store)) < 0)
         return -1;
     *model = store_fingerprint(c->store);
-    return *model ? 0 : -1;
+    if (!*model || open_cache(e, *model) < 0)
+        return -1;
+    return e->cached.cache ? 0 : ready(e);
 }
 
 int encode_open(struct encode *e, const char **model)
@@ -96,6 +146,8 @@ int encode_open(struct encode *e, const char **model)
     if (!e->item)
         return err_nomem("a batch");
     e->untrusted = !e->a.own_files && env_true("VQA_UNTRUSTED");
+    for (int i = 0; i < e->a.m.batch; i++)
+        record_init(&e->item[i].entry);
     e->limits = (struct image_limits){ .pixels = e->a.max_pixels,
                                        .no_exif = e->a.no_exif,
                                        .alpha = (enum image_alpha)e->a.alpha };
@@ -105,20 +157,37 @@ int encode_open(struct encode *e, const char **model)
 void encode_close(struct encode *e)
 {
     compute_close(&e->compute);
+    for (int i = 0; e->item && i < e->a.m.batch; i++)
+        record_release(&e->item[i].entry);
     free(e->item);
+    cached_close(&e->cached);
 }
 
 /* ---- a record's pixels ---- */
 
-static int from_bytes(struct encode *e, struct record *rec, struct tensor *out, const void *p,
-                      size_t n)
+/* Looks an input up, and remembers its key. True if that is all there is to do. */
+static bool found(struct encode *e, struct encode_item *item, const char *kind, const void *p,
+                  size_t n)
+{
+    const struct cache *cache = e->cached.cache;
+    if (!cache || cache_key(&item->key, cache, kind, p, n) < 0)
+        return false;
+    item->keyed = true;
+    item->hit = cache_get(&item->embeds, &item->entry, cache, &item->key, "image_embeds");
+    return item->hit && !e->a.keep;
+}
+
+static int from_bytes(struct encode *e, struct record *rec, struct encode_item *item,
+                      const void *p, size_t n)
 {
     struct image im;
+    if (found(e, item, "file", p, n))
+        return 0;
     int got = e->untrusted ? image_decode_apart(&im, p, n, &e->limits)
                            : image_decode(&im, p, n, &e->limits);
     if (got < 0)
         return -1;
-    int rc = image_pixel_values(out, &e->processor, &im, record_mem(rec));
+    int rc = image_pixel_values(&item->pixels, &e->processor, &im, record_mem(rec));
     image_release(&im);
     return rc;
 }
@@ -144,8 +213,8 @@ static int read_image(const struct encode *e, struct buf *b, const char *path)
     return rc;
 }
 
-static int from_path(struct encode *e, struct record *rec, struct tensor *out, const char *name,
-                     size_t n)
+static int from_path(struct encode *e, struct record *rec, struct encode_item *item,
+                     const char *name, size_t n)
 {
     struct buf b = { 0 };
     char path[PATH_MAX];
@@ -156,7 +225,7 @@ static int from_path(struct encode *e, struct record *rec, struct tensor *out, c
         return err_set(ERR_NOINPUT, "path: no name of a file");
     snprintf(path, sizeof path, "%s%.*s", n == 1 && *name == '-' ? "./" : "", (int)n, name);
     int rc = read_image(e, &b, path);
-    if (rc == 0 && from_bytes(e, rec, out, b.data, b.len) < 0)
+    if (rc == 0 && from_bytes(e, rec, item, b.data, b.len) < 0)
         rc = err_wrap("%s", path);
     buf_release(&b);
     return rc;
@@ -190,6 +259,18 @@ static int from_tensor(struct encode *e, struct record *rec, struct tensor *out,
     return 0;
 }
 
+/* pixel_values of the record; their shape is a part of the key. */
+static int from_pixels(struct encode *e, struct record *rec, struct encode_item *item,
+                       struct tensor t)
+{
+    char kind[TENSOR_SHAPE_MAX + 16], shape[TENSOR_SHAPE_MAX];
+    if (from_tensor(e, rec, &item->pixels, t) < 0)
+        return -1;
+    snprintf(kind, sizeof kind, "pixel_values %s", tensor_shape_str(shape, item->pixels));
+    found(e, item, kind, item->pixels.data, tensor_bytes(item->pixels));
+    return 0;
+}
+
 /* Text, or a name that is not UTF-8. */
 static int get_path(const char **s, size_t *n, const struct record *rec)
 {
@@ -199,20 +280,20 @@ static int get_path(const char **s, size_t *n, const struct record *rec)
     return record_get_str(s, n, rec, "path");
 }
 
-static int get_pixels(struct encode *e, struct record *rec, struct tensor *out)
+static int get_pixels(struct encode *e, struct record *rec, struct encode_item *item)
 {
     struct tensor t;
     const char *s;
     size_t n;
     int got = record_get_tensor(&t, rec, "pixel_values");
     if (got != 0)
-        return got < 0 ? -1 : from_tensor(e, rec, out, t);
+        return got < 0 ? -1 : from_pixels(e, rec, item, t);
     got = record_get_bin(&s, &n, rec, "image");
     if (got != 0)
-        return got < 0 ? -1 : from_bytes(e, rec, out, s, n);
+        return got < 0 ? -1 : from_bytes(e, rec, item, s, n);
     got = get_path(&s, &n, rec);
     if (got != 0)
-        return got < 0 ? -1 : from_path(e, rec, out, s, n);
+        return got < 0 ? -1 : from_path(e, rec, item, s, n);
     return err_set(ERR_DATA, "no pixel_values, image or path in the record");
 }
 
@@ -222,9 +303,11 @@ static int prepare(void *ctx, int64_t begin, int64_t end, int worker)
     struct encode *e = ctx;
     (void)worker;
     for (int64_t i = begin; i < end; i++) {
-        e->item[i].failed.kind = ERR_NONE;
-        if (get_pixels(e, e->in[i], &e->item[i].pixels) < 0)
-            err_save(&e->item[i].failed);
+        struct encode_item *item = &e->item[i];
+        item->failed.kind = ERR_NONE;
+        item->keyed = item->hit = false;
+        if (get_pixels(e, e->in[i], item) < 0)
+            err_save(&item->failed);
     }
     return 0;
 }
@@ -248,8 +331,9 @@ static int put_pixels(struct encode *e, struct record *rec, struct tensor pixels
     return record_put_tensor(rec, "pixel_values", pixels);
 }
 
-/* Row b of the encoder's output, in the type asked for. */
-static int put_embeds(struct encode *e, struct record *rec, struct tensor all, int b)
+/* Row b of the encoder's output, in the type asked for, which is also what is kept. */
+static int put_embeds(struct encode *e, struct record *rec, const struct encode_item *item,
+                      struct tensor all, int b)
 {
     if (e->a.pixels)
         return 0;
@@ -269,6 +353,8 @@ static int put_embeds(struct encode *e, struct record *rec, struct tensor all, i
         if (tensor_check_finite(t, "image_embeds as f16") < 0)
             return -1;
     }
+    if (item->keyed)
+        cache_put(e->cached.cache, &item->key, "image_embeds", t);
     return record_put_tensor(rec, "image_embeds", t);
 }
 
@@ -296,7 +382,7 @@ static int encode_run(struct encode *e, struct stage_io *io, int from, int n)
     for (int i = from; i < from + n; i++) {
         struct encode_item *item = &e->item[i];
         if (rc < 0 || put_pixels(e, e->in[i], item->pixels) < 0 ||
-            put_embeds(e, e->in[i], out, i - from) < 0)
+            put_embeds(e, e->in[i], item, out, i - from) < 0)
             err_save(&item->failed);
         if ((item->failed.kind ? fail(e, io, i) : stage_emit(io, e->in[i])) < 0)
             return -1;
@@ -304,14 +390,40 @@ static int encode_run(struct encode *e, struct stage_io *io, int from, int n)
     return 0;
 }
 
+/* What needs no computing: a failure, or a result of the cache. */
+static int settle(struct encode *e, struct stage_io *io, int i)
+{
+    struct encode_item *item = &e->item[i];
+    if (item->failed.kind)
+        return fail(e, io, i);
+    if (put_pixels(e, e->in[i], item->pixels) < 0 ||
+        record_put_tensor(e->in[i], "image_embeds", item->embeds) < 0)
+        return stage_fail(io, e->in[i]);
+    e->cached.hits++;
+    return stage_emit(io, e->in[i]);
+}
+
+static bool settled(const struct encode_item *item)
+{
+    return item->failed.kind || item->hit;
+}
+
 /* How many records from the i-th on go together: all have pixels, of one size. */
 static int alike(const struct encode *e, int i, int n)
 {
     int k = i + 1;
-    while (k < n && !e->item[k].failed.kind &&
+    while (k < n && !settled(&e->item[k]) &&
            tensor_same_shape(e->item[k].pixels, e->item[i].pixels))
         k++;
     return k - i;
+}
+
+static int compute(struct encode *e, struct stage_io *io, int from, int n)
+{
+    if (!e->vit && !e->a.pixels && ready(e) < 0)
+        return -1;
+    e->cached.misses += (uint64_t)n;
+    return encode_run(e, io, from, n);
 }
 
 int encode_step(struct encode *e, struct stage_io *io, struct record **in, int n)
@@ -320,9 +432,9 @@ int encode_step(struct encode *e, struct stage_io *io, struct record **in, int n
     if (pool_run(e->compute.pool, prepare, e, n, 1) < 0)
         return -1;
     for (int i = 0, run = 1; i < n; i += run) {
-        run = e->item[i].failed.kind ? 1 : alike(e, i, n);
-        int rc = e->item[i].failed.kind ? fail(e, io, i) : encode_run(e, io, i, run);
-        if (rc < 0)
+        bool done = settled(&e->item[i]);
+        run = done ? 1 : alike(e, i, n);
+        if ((done ? settle(e, io, i) : compute(e, io, i, run)) < 0)
             return -1;
     }
     return 0;

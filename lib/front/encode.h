@@ -5,6 +5,7 @@
 #ifndef FRONT_ENCODE_H
 #define FRONT_ENCODE_H
 
+#include "front/cached.h"
 #include "front/compute.h"
 #include "image/image.h"
 #include "model/vit.h"
@@ -12,11 +13,12 @@
 
 struct encode_args {
     struct cli_model m;
-    int resize;             /* enum image_resize */
-    int alpha;              /* enum image_alpha */
-    int dtype;              /* ENCODE_F32 or ENCODE_F16 */
-    const char *image_size; /* "N" or "HxW": another size than the checkpoint's, or NULL */
-    int max_pixels;         /* 0: as image.h says */
+    struct cached_args cache; /* of image_embeds; not with pixels */
+    int resize;               /* enum image_resize */
+    int alpha;                /* enum image_alpha */
+    int dtype;                /* ENCODE_F32 or ENCODE_F16 */
+    const char *image_size;   /* "N" or "HxW": another size than the checkpoint's, or NULL */
+    int max_pixels;           /* 0: as image.h says */
     bool no_exif, interpolate, pixels, keep;
     bool own_files; /* paths come from this command's user, not from a stream */
 };
@@ -31,7 +33,8 @@ struct encode {
     struct image_limits limits;
     bool untrusted; /* records come from people we do not know: stage-serve says so */
     struct compute compute;
-    struct vit *vit;          /* NULL with pixels */
+    struct vit *vit; /* NULL with pixels, and with a cache until its first miss */
+    struct cached cached;
     struct encode_item *item; /* of the batch at hand */
     struct record **in;
 };

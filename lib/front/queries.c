@@ -3,14 +3,22 @@
 
 #include "base/err.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-int queries_open(void *ctx, struct stage_io *io, const char **model)
+/* What the cache says of a record of the batch. */
+struct queries_item {
+    bool keyed, hit;
+    struct cache_key key;
+    struct tensor inputs; /* of a hit, in entry's memory */
+    struct record entry;
+};
+
+/* ---- opening ---- */
+
+static int load(struct queries *c)
 {
-    struct queries *c = ctx;
-    (void)io;
-    if (compute_open(&c->compute, &c->args.m) < 0)
-        return -1;
     c->q = qformer_open(c->compute.store, &c->compute.weights);
     if (!c->q)
         return -1;
@@ -22,9 +30,48 @@ int queries_open(void *ctx, struct stage_io *io, const char **model)
     if (c->args.text && !c->words)
         return err_set(ERR_CONFIG, "%s: --text: this Q-Former does not read text",
                        store_dir(c->compute.store));
-    *model = store_fingerprint(c->compute.store);
-    return *model ? 0 : -1;
+    return 0;
 }
+
+static int open_items(struct queries *c)
+{
+    int n = c->args.m.batch > 0 ? c->args.m.batch : 1;
+    c->item = calloc((size_t)n, sizeof *c->item);
+    if (!c->item)
+        return err_nomem("a batch");
+    for (c->items = 0; c->items < n; c->items++)
+        record_init(&c->item[c->items].entry);
+    return 0;
+}
+
+/* With a cache the weights wait for the first record that is not in it. */
+int queries_open(void *ctx, struct stage_io *io, const char **model)
+{
+    struct queries *c = ctx;
+    (void)io;
+    if (open_items(c) < 0 || compute_open(&c->compute, &c->args.m) < 0)
+        return -1;
+    *model = store_fingerprint(c->compute.store);
+    if (!*model ||
+        cached_open(&c->cached, &c->args.cache,
+                    &(struct cached_stage){ "qformer", store_dir(c->compute.store), *model,
+                                            "gives language_model_inputs f32\n" }) < 0)
+        return -1;
+    return c->cached.cache ? 0 : load(c);
+}
+
+void queries_close(struct queries *c)
+{
+    wordpiece_close(c->words);
+    bpe_ids_release(&c->ids);
+    compute_close(&c->compute);
+    cached_close(&c->cached);
+    while (c->items)
+        record_release(&c->item[--c->items].entry);
+    free(c->item);
+}
+
+/* ---- a record's input ---- */
 
 /* The record's image_embeds, (S, E) of any float type. */
 static int get_embeds(struct tensor *t, const struct queries *c, const struct record *rec)
@@ -53,16 +100,15 @@ static int get_text(struct queries *c, const struct record *rec)
     return wordpiece_encode(&c->ids, c->words, s, n, 0);
 }
 
-/* How many records from in[0] on can run together: the same S and no text of their
- * own. 0 with
- * err set: in[0] itself is at fault. */
+/* How many records from in[0] on can run together: not at hand, the same S, no text of their
+ * own. 0 with err set: in[0] itself is at fault. */
 static int group_length(struct queries *c, struct record **in, int n)
 {
     struct tensor first, t;
     if (get_embeds(&first, c, in[0]) < 0 || get_text(c, in[0]) < 0)
         return 0;
-    int len = 1;
-    while (len < n && !record_has(in[0], "qformer_text") &&
+    int len = 1, at = (int)(in - c->in);
+    while (len < n && !c->item[at + len].hit && !record_has(in[0], "qformer_text") &&
            !record_has(in[len], "qformer_text") && get_embeds(&t, c, in[len]) == 0 &&
            tensor_same_shape(first, t))
         len++;
@@ -95,6 +141,16 @@ static int put_row(struct record *rec, const char *key, struct tensor t, int i)
     return t.data ? record_put_tensor(rec, key, tensor_2d(row, DT_F32, t.dim[1], t.dim[2])) : 0;
 }
 
+static void keep_row(struct queries *c, struct record **in, struct tensor inputs, int i)
+{
+    const struct queries_item *item = &c->item[in - c->in + i];
+    if (!item->keyed || !inputs.data)
+        return;
+    float *row = (float *)inputs.data + i * inputs.dim[1] * inputs.dim[2];
+    cache_put(c->cached.cache, &item->key, "language_model_inputs",
+              tensor_2d(row, DT_F32, inputs.dim[1], inputs.dim[2]));
+}
+
 static int run_group(struct queries *c, struct stage_io *io, struct record **in, int n)
 {
     struct tensor x, query_output, inputs = { 0 };
@@ -112,6 +168,7 @@ static int run_group(struct queries *c, struct stage_io *io, struct record **in,
         if (put_row(in[i], "query_output", query_output, i) < 0 ||
             put_row(in[i], "language_model_inputs", inputs, i) < 0)
             return -1;
+        keep_row(c, in, inputs, i);
         if (!c->args.keep)
             record_drop(in[i], "image_embeds");
         if (stage_emit(io, in[i]) < 0)
@@ -120,20 +177,58 @@ static int run_group(struct queries *c, struct stage_io *io, struct record **in,
     return 0;
 }
 
+/* ---- the batch ---- */
+
+/* Looks a record's result up, and remembers its key. Of records that are read together with
+ * text nothing is kept. */
+static void look_up(struct queries *c, const struct record *rec, struct queries_item *item)
+{
+    struct tensor t;
+    char kind[TENSOR_SHAPE_MAX + 32], shape[TENSOR_SHAPE_MAX];
+    item->keyed = item->hit = false;
+    if (!c->cached.cache || c->args.text || record_has(rec, "qformer_text") ||
+        record_get_tensor(&t, rec, "image_embeds") <= 0)
+        return;
+    snprintf(kind, sizeof kind, "image_embeds %s %s", dtype_name(t.dtype),
+             tensor_shape_str(shape, t));
+    item->keyed = cache_key(&item->key, c->cached.cache, kind, t.data, tensor_bytes(t)) == 0;
+    item->hit = item->keyed && cache_get(&item->inputs, &item->entry, c->cached.cache,
+                                         &item->key, "language_model_inputs");
+}
+
+static int emit_hit(struct queries *c, struct stage_io *io, struct record *rec, int i)
+{
+    c->cached.hits++;
+    if (record_put_tensor(rec, "language_model_inputs", c->item[i].inputs) < 0)
+        return stage_fail(io, rec);
+    if (!c->args.keep)
+        record_drop(rec, "image_embeds");
+    return stage_emit(io, rec);
+}
+
+/* From the i-th record on; gives how many were done through len. */
+static int compute_some(int *len, struct queries *c, struct stage_io *io, int i, int n)
+{
+    if (!c->q && load(c) < 0)
+        return -1;
+    *len = group_length(c, c->in + i, n - i);
+    int rc = *len ? run_group(c, io, c->in + i, *len) : stage_fail(io, c->in[i]);
+    c->cached.misses += (uint64_t)*len;
+    *len += *len == 0;
+    return rc;
+}
+
 int queries_step(void *ctx, struct stage_io *io, struct record **in, int n)
 {
     struct queries *c = ctx;
-    for (int i = 0, len; i < n; i += len ? len : 1) {
-        len = group_length(c, in + i, n - i);
-        if ((len ? run_group(c, io, in + i, len) : stage_fail(io, in[i])) < 0)
+    c->in = in;
+    for (int i = 0; i < n; i++)
+        look_up(c, in[i], &c->item[i]);
+    for (int i = 0, len = 1; i < n; i += len) {
+        bool hit = c->item[i].hit;
+        len = 1;
+        if ((hit ? emit_hit(c, io, in[i], i) : compute_some(&len, c, io, i, n)) < 0)
             return -1;
     }
     return 0;
-}
-
-void queries_close(struct queries *c)
-{
-    wordpiece_close(c->words);
-    bpe_ids_release(&c->ids);
-    compute_close(&c->compute);
 }

@@ -5,6 +5,7 @@
 #ifndef FRONT_QUERIES_H
 #define FRONT_QUERIES_H
 
+#include "front/cached.h"
 #include "front/compute.h"
 #include "model/qformer.h"
 #include "stage/stage.h"
@@ -12,17 +13,24 @@
 
 struct queries_args {
     struct cli_model m;
+    struct cached_args cache; /* of language_model_inputs; not with features */
     const char *text; /* read with each image that has no qformer_text of its own, or NULL */
     bool features;    /* add query_output */
     bool keep;        /* image_embeds stay */
 };
 
+struct queries_item;
+
 struct queries {
     struct queries_args args;
     struct compute compute;
-    struct qformer *q;
+    struct qformer *q;       /* NULL with a cache until its first miss */
     struct wordpiece *words; /* only for checkpoints that read text */
     struct bpe_ids ids;      /* of the record at hand */
+    struct cached cached;
+    struct queries_item *item; /* of the batch at hand */
+    int items;
+    struct record **in;
 };
 
 /* struct stage's open and step, for a ctx that is a struct queries with its args set. */

@@ -2,6 +2,7 @@
 #include "front/stages.h"
 
 #include "base/buf.h"
+#include "front/cached.h"
 
 #include <stdio.h>
 
@@ -13,14 +14,39 @@ static void compute(struct pipeline *p, const char *name, const struct stages_co
     pipeline_opt(p, "-b", c->batch);
 }
 
+void stages_prepare(struct stages_common *c)
+{
+    char usual[4096];
+    struct stages_cache *k = &c->cache;
+    if (k->off)
+        return;
+    if (k->dir && *k->dir)
+        snprintf(k->arg, sizeof k->arg, "--cache=%s", k->dir);
+    else if (k->dir || cached_dir(usual, sizeof usual))
+        snprintf(k->arg, sizeof k->arg, "--cache");
+}
+
+static void cache(struct pipeline *p, const struct stages_cache *k)
+{
+    if (k->off)
+        return;
+    if (*k->arg)
+        pipeline_arg(p, k->arg);
+    pipeline_opt(p, "--cache-ro", k->ro);
+    if (*k->arg)
+        pipeline_opt(p, "--cache-max", k->max);
+}
+
 void stages_img_encode(struct pipeline *p, const struct stages_common *c)
 {
     compute(p, "img-encode", c);
+    cache(p, &c->cache);
 }
 
 void stages_qformer(struct pipeline *p, const struct stages_common *c)
 {
     compute(p, "qformer", c);
+    cache(p, &c->cache);
 }
 
 void stages_tokenize(struct pipeline *p, const struct stages_common *c)

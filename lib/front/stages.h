@@ -38,15 +38,30 @@ struct stages_gen {
         STAGES_GEN_STR(S, field, seed, "seed", "N", "sampling"),                               \
         OPT_FLAG(S, field.stream, 0, "stream", "print an answer as it comes")
 
+/* The cache of img-encode and qformer: on, unless there is no place for one. */
+struct stages_cache {
+    const char *dir, *ro, *max; /* as given, or NULL */
+    bool off;
+    char arg[4112]; /* "--cache=DIR", from stages_prepare() */
+};
+
 /* The model and what all compute stages take; strings as given, NULL for the default. */
 struct stages_common {
     const char *model, *threads, *batch;
+    struct stages_cache cache;
 };
 #define STAGES_COMMON_OPTS(S, field)                                                           \
     OPT_STR(S, field.model, 'm', "model", "MODEL",                                             \
             "directory, or ORG/NAME[@REV] in the Hugging Face cache"),                         \
         OPT_STR(S, field.threads, 't', "threads", "N", "threads to compute with"),             \
-        OPT_STR(S, field.batch, 'b', "batch-size", "N", "records computed together")
+        OPT_STR(S, field.batch, 'b', "batch-size", "N", "records computed together"),          \
+        OPT_MAYBE(S, field.cache.dir, "cache", "DIR", "where results of encoding are kept"),   \
+        OPT_STR(S, field.cache.ro, 0, "cache-ro", "DIR", "use those in DIR too, write none"),  \
+        OPT_STR(S, field.cache.max, 0, "cache-max", "SIZE", "keep about so much, as 20G"),     \
+        OPT_FLAG(S, field.cache.off, 0, "no-cache", "keep and use nothing")
+
+/* To be called once the options are read. */
+void stages_prepare(struct stages_common *c);
 
 /* One command each; the caller adds what is its own. */
 void stages_img_encode(struct pipeline *p, const struct stages_common *c);
