@@ -44,15 +44,27 @@ int gen_beams_init(struct gen_beams *b, const struct gen_params *p,
     return 0;
 }
 
-/* Keeps c if it is among the `kept` best; earlier ones win over equals. */
+/* Puts c, which is among the `kept` best, in its place; earlier ones win over equals. */
 static void offer(struct gen_beams *b, int *n, struct gen_step c)
 {
-    if (*n == b->kept && c.key <= b->step[*n - 1].key)
-        return;
     int i = *n < b->kept ? (*n)++ : *n - 1;
     for (; i > 0 && b->step[i - 1].key < c.key; i--)
         b->step[i] = b->step[i - 1];
     b->step[i] = c;
+}
+
+/* All continuations of running beam i, by w->scores. Most of a vocabulary is worse than the
+ * worst candidate kept, and costs one comparison. */
+static int offer_beam(struct gen_beams *b, int n, const struct gen_work *w, bool draw, int i)
+{
+    for (int64_t id = 0; id < w->vocab; id++) {
+        double score = b->running[i].score + w->scores[id], key = score;
+        if (draw && w->scores[id] > -INFINITY)
+            key += gen_gumbel(&b->rng);
+        if (n < b->kept || key > b->step[n - 1].key)
+            offer(b, &n, (struct gen_step){ .key = key, .score = score, .beam = i, .id = id });
+    }
+    return n;
 }
 
 /* The best continuations of all running beams, or with sampling as many draws without
@@ -69,12 +81,7 @@ static int continuations(struct gen_beams *b, struct gen_work *w, const struct g
         gen_process(w, p, h->ids, h->n, h->n - b->n_history);
         if (p->do_sample)
             gen_warp(w, p);
-        for (int64_t id = 0; id < w->vocab; id++) {
-            double score = h->score + w->scores[id], key = score;
-            if (p->do_sample && w->scores[id] > -INFINITY)
-                key += gen_gumbel(&b->rng);
-            offer(b, &n, (struct gen_step){ .key = key, .score = score, .beam = i, .id = id });
-        }
+        n = offer_beam(b, n, w, p->do_sample, i);
     }
     return n;
 }

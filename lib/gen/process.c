@@ -24,7 +24,7 @@ int gen_scores_copy(struct gen_work *w, const float *logits)
             return err_set(ERR_DATA, "logits: %s for token %lld", isnan(v) ? "NaN" : "infinity",
                            (long long)i);
         w->scores[i] = v;
-        top = fmaxf(top, v);
+        top = v > top ? v : top;
     }
     if (top == -INFINITY)
         return err_set(ERR_DATA, "logits: no token is possible");
@@ -36,7 +36,7 @@ double gen_log_sum_exp(const float *scores, int64_t vocab)
     float top = -INFINITY;
     double sum = 0;
     for (int64_t i = 0; i < vocab; i++)
-        top = fmaxf(top, scores[i]);
+        top = scores[i] > top ? scores[i] : top;
     if (top == -INFINITY)
         return -INFINITY;
     for (int64_t i = 0; i < vocab; i++)
