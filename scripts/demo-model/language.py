@@ -89,7 +89,7 @@ class Asker:
         rng = self.rng
         for _ in range(6):
             o = rng.choice(self.objects)
-            keys = rng.choice([["color", "shape"], ["color", "shape"], ["shape"], ["color"], ["size", "color", "shape"], ["size", "shape"]])
+            keys = rng.choice([["color", "shape"], ["color", "shape"], ["shape"], ["shape"], ["color"], ["size", "color", "shape"], ["size", "shape"]])
             want = {k: o[k] for k in keys}
             if len(self.matching(**want)) == 1:
                 return self.named(want), o
@@ -257,8 +257,8 @@ class Asker:
 EXISTS = [("is there a {}?", True), ("is there a {} in the image?", True), ("does the image contain a {}?", True),
           ("is a {} present?", True), ("is there not a {}?", False), ("is there not a {} in the image?", False),
           ("does the image not contain a {}?", False), ("is no {} present?", False), ("do you see a {}?", True)]
-KINDS = {"exists": 6, "shape": 3, "color": 3, "count": 6, "where": 4, "at_cell": 4, "at_side": 2, "relation": 4, "size": 2,
-         "background": 1, "whole": 0.7, "stranger": 0.4, "it": 3}
+KINDS = {"exists": 6, "shape": 1.5, "color": 12, "count": 7, "where": 7, "at_cell": 3, "at_side": 2, "relation": 8, "size": 4,
+         "background": 0.8, "whole": 1, "stranger": 0.3, "it": 2.5}
 # What the short caption tells.
 SHORT_KINDS = ["exists", "shape", "color", "count", "background"]
 

@@ -148,7 +148,7 @@ def main():
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-        if step % 250 == 249 or step == 20:
+        if step % 250 == 249 or step + 1 == a.steps:
             with torch.no_grad():
                 held_loss, best = readout(model(embeds[:held].float()), rows[:held].long(), table)
             right = best == rows[:held].long()

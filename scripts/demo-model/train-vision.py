@@ -109,7 +109,7 @@ def main():
         loss.backward()
         torch.nn.utils.clip_grad_norm_(params, 1.0)
         optimizer.step()
-        if step % 250 == 249 or step == 20:
+        if step % 250 == 249 or step + 1 == (a.stop or a.steps):
             with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
                 model.eval()
                 states = model(pixel_values=torch.from_numpy(normalise(pixels[:held]))).last_hidden_state
