@@ -41,6 +41,8 @@ struct ask {
         OPT_FLAG(struct ask, jsonl, 0, "jsonl", "one JSON object a line"),                     \
         OPT_FLAG(struct ask, fail_fast, 0, "fail-fast", "stop at the first image that fails"), \
         OPT_FLAG(struct ask, verbose, 'v', "verbose", "show the pipeline, ready to paste"),    \
+        STAGES_GEN_STR(struct ask, gen, num_return_sequences, "num-return-sequences", "N",     \
+                       "answers a question"),                                                  \
         STAGES_GEN_OPTS(struct ask, gen)
 
 static const struct opt ask_opts[] = {

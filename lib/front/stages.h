@@ -33,8 +33,6 @@ struct stages_gen {
         STAGES_GEN_STR(S, field, temperature, "temperature", "X", "sampling"),                 \
         STAGES_GEN_STR(S, field, top_k, "top-k", "N", "sampling"),                             \
         STAGES_GEN_STR(S, field, top_p, "top-p", "X", "sampling"),                             \
-        STAGES_GEN_STR(S, field, num_return_sequences, "num-return-sequences", "N",            \
-                       "answers a question"),                                                  \
         STAGES_GEN_STR(S, field, seed, "seed", "N", "sampling"),                               \
         OPT_FLAG(S, field.stream, 0, "stream", "print an answer as it comes")
 
