@@ -3,6 +3,7 @@
 #include "front/ask.h"
 #include "front/cache.h"
 #include "front/chat.h"
+#include "front/embed.h"
 #include "front/models.h"
 
 #include <stdio.h>
@@ -16,6 +17,7 @@ static const struct {
     { "ask", front_ask, "ask questions about pictures" },
     { "caption", front_caption, "describe pictures" },
     { "chat", front_chat, "talk about one picture" },
+    { "embed", front_embed, "a vector for each picture" },
     { "cache", front_cache, "the cache of embeddings: ls, du, verify, prune, rm" },
     { "models", front_models, "models on this machine: list, where, verify" },
 };
@@ -39,7 +41,7 @@ int main(int argc, char **argv)
 {
     cli_name("vqa");
     if (argc < 2)
-        cli_usage_error("no command; expected ask, caption, chat, cache or models");
+        cli_usage_error("no command; expected ask, caption, chat, embed, cache or models");
     if (is(argv[1], "-h", "--help") || !strcmp(argv[1], "help"))
         return usage();
     if (is(argv[1], "-V", "--version")) {

@@ -10,7 +10,9 @@
 int outfile_open(struct outfile *o, const char *path)
 {
     *o = (struct outfile){ .fd = -1, .path = path };
-    int n = snprintf(o->tmp, sizeof o->tmp, "%s.tmp.%ld", path, (long)getpid());
+    char host[65] = "";
+    gethostname(host, sizeof host - 1); /* processes of several hosts may share a directory */
+    int n = snprintf(o->tmp, sizeof o->tmp, "%s.tmp.%s.%ld", path, host, (long)getpid());
     if ((size_t)n < sizeof o->tmp)
         o->fd = open(o->tmp, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (o->fd >= 0)

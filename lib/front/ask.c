@@ -6,6 +6,7 @@
 #include "base/err.h"
 #include "base/io.h"
 #include "cli/die.h"
+#include "front/batch.h"
 #include "front/format.h"
 #include "front/stages.h"
 #include "wire/wire.h"
@@ -19,6 +20,7 @@
 struct ask {
     struct stages_common common;
     struct stages_gen gen;
+    struct batch_args batch;
     struct opt_list questions;
     const char *questions_file, *files_from, *template, *resize;
     bool raw, null, recursive, json, jsonl, verbose, quiet, fail_fast;
@@ -27,6 +29,7 @@ struct ask {
     int image_count;
     struct opt_list prompts; /* the questions in the template, same order */
     struct buf file;         /* the questions file's bytes */
+    const char *names;       /* in place of the images: a file of names ended by NUL, or NULL */
 };
 
 #define ASK_OPTS                                                                               \
@@ -43,7 +46,7 @@ struct ask {
         OPT_FLAG(struct ask, verbose, 'v', "verbose", "show the pipeline, ready to paste"),    \
         STAGES_GEN_STR(struct ask, gen, num_return_sequences, "num-return-sequences", "N",     \
                        "answers a question"),                                                  \
-        STAGES_GEN_OPTS(struct ask, gen)
+        BATCH_OPTS(struct ask, batch), STAGES_GEN_OPTS(struct ask, gen)
 
 static const struct opt ask_opts[] = {
     OPT_LIST(struct ask, questions, 0, "question", "TEXT", "ask this (repeatable)"),
@@ -98,10 +101,13 @@ static void make_prompts(struct ask *a)
         add(&a->prompts, a->raw ? a->questions.v[i] : fill(template, a->questions.v[i]));
 }
 
-static void make_pipeline(struct pipeline *p, const struct ask *a)
+static void add_images(struct pipeline *p, const struct ask *a)
 {
-    stages_img_encode(p, &a->common);
-    pipeline_opt(p, "--resize", a->resize);
+    if (a->names) {
+        pipeline_arg(p, "-0");
+        pipeline_opt(p, "-T", a->names);
+        return;
+    }
     pipeline_opt(p, "-T", a->files_from);
     if (a->null)
         pipeline_arg(p, "-0");
@@ -111,6 +117,13 @@ static void make_pipeline(struct pipeline *p, const struct ask *a)
         pipeline_arg(p, "--");
     for (int i = 0; i < a->image_count; i++)
         pipeline_arg(p, a->images[i]);
+}
+
+static void make_pipeline(struct pipeline *p, const struct ask *a)
+{
+    stages_img_encode(p, &a->common);
+    pipeline_opt(p, "--resize", a->resize);
+    add_images(p, a);
     stages_qformer(p, &a->common);
     stages_tokenize(p, &a->common);
     for (int i = 0; i < a->prompts.n; i++)
@@ -175,7 +188,7 @@ static void release(struct ask *a)
     buf_release(&a->file);
 }
 
-static int run(struct ask *a, const struct format_keys *keys)
+static int run_now(struct ask *a, const struct format_keys *keys)
 {
     struct pipeline p;
     struct format o = { .kind = a->format, .named = many(a), .keys = *keys, .f = stdout };
@@ -203,6 +216,93 @@ static int run(struct ask *a, const struct format_keys *keys)
     release(a);
     return outcome(&o, rc, status);
 }
+
+/* ---- into files ---- */
+
+/* What is asked, without what does not matter: as the pipeline for no images. */
+static int ask_text(struct buf *out, const struct ask *a)
+{
+    struct ask bare = *a;
+    struct pipeline p;
+    bare.common = (struct stages_common){ .cache.off = true };
+    bare.images = NULL;
+    bare.image_count = 0;
+    bare.files_from = NULL;
+    bare.null = bare.recursive = false;
+    pipeline_init(&p);
+    make_pipeline(&p, &bare);
+    int rc = pipeline_text(out, &p);
+    pipeline_release(&p);
+    return rc < 0 || !buf_str(out) ? -1 : 0;
+}
+
+/* The part's answers into its file, by a pipeline of its own. */
+static int fill_part(struct format *o, struct ask *a)
+{
+    struct pipeline p;
+    pipeline_init(&p);
+    make_pipeline(&p, a);
+    if (a->verbose && stages_show(&p) < 0)
+        cli_die();
+    pipeline_opt(&p, "-f", "msgpack");
+    if (pipeline_start(&p, false) < 0)
+        cli_die();
+    batch_stop_on_signal(&p);
+    int rc = print_answers(o, a, p.out);
+    int status = pipeline_wait(&p);
+    pipeline_release(&p);
+    if (batch_stopped())
+        return -1;
+    if (status > 1 && rc == 0)
+        rc = err_set(ERR_BUG, "a stage ended with status %d", status);
+    return rc;
+}
+
+static int do_part(struct batch *b, struct ask *a, const struct format_keys *keys)
+{
+    struct format o = { .kind = FORMAT_JSONL, .keys = *keys, .f = batch_create(b, ".jsonl") };
+    if (!o.f)
+        return -1;
+    a->names = b->names.out.tmp;
+    format_begin(&o);
+    if ((b->images && fill_part(&o, a) < 0) || format_end(&o) < 0 ||
+        batch_publish(b, o.records, o.errors) < 0)
+        return -1;
+    if (a->verbose)
+        cli_warn("%llu images, %llu answers, %llu failed", (unsigned long long)b->images,
+                 (unsigned long long)(o.records - o.errors), (unsigned long long)o.errors);
+    return o.errors != 0;
+}
+
+static int run_batch(struct ask *a, const struct format_keys *keys)
+{
+    struct batch b = { 0 };
+    struct buf asked = { 0 };
+    struct source_args s = { a->images, a->image_count, a->files_from, a->null, a->recursive };
+    if (a->format != FORMAT_TEXT || a->json || a->jsonl || a->gen.stream)
+        cli_usage_error("-o writes JSON lines when they are whole; expected no -f and no "
+                        "--stream with it");
+    stages_prepare(&a->common);
+    int rc = ask_text(&asked, a);
+    if (rc == 0)
+        rc = batch_open(&b, &a->batch, &s, (const char *)asked.data, a->common.model);
+    if (rc == 0 && a->verbose)
+        cli_warn("%s: done before", b.base);
+    rc = rc > 0 ? do_part(&b, a, keys) : rc == 0 ? b.errors != 0 : rc;
+    batch_close(&b);
+    buf_release(&asked);
+    release(a);
+    return cli_finish(rc);
+}
+
+static int run(struct ask *a, const struct format_keys *keys)
+{
+    if (batch_check(&a->batch) < 0)
+        cli_usage_error("%s", err_msg());
+    return a->batch.out ? run_batch(a, keys) : run_now(a, keys);
+}
+
+/* ---- the subcommands ---- */
 
 static void need_images(const struct ask *a, const char *what)
 {

@@ -44,9 +44,11 @@ static void set_text(json_t *obj, const char *key, const struct record *rec, con
 static void set_numbers(json_t *obj, const struct record *rec)
 {
     double score;
-    int64_t sequence;
+    int64_t sequence, row;
     if (record_get_int(&sequence, rec, "sequence") > 0)
         json_object_set_new(obj, "sequence", json_integer(sequence));
+    if (record_get_int(&row, rec, "row") > 0)
+        json_object_set_new(obj, "row", json_integer(row));
     if (record_get_float(&score, rec, "score") > 0)
         json_object_set_new(obj, "score", score == score ? json_real(score) : json_null());
 }
