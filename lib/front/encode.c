@@ -127,13 +127,25 @@ static int ready(struct encode *e)
     return load(e) < 0 ? -1 : check_size(e);
 }
 
+/* A directory that is no model at all is told as such, with a cache as without. */
+static int no_processor(struct encode *e)
+{
+    struct err_saved why;
+    err_save(&why);
+    if (load(e) < 0)
+        return -1;
+    err_restore(&why);
+    return -1;
+}
+
 /* With a cache the weights wait for the first picture that is not in it. */
 static int open_model(struct encode *e, const char **model)
 {
     struct compute *c = &e->compute;
-    if (compute_open(c, &e->a.m) < 0 || (!cached_asked(&e->a.cache) && load(e) < 0) ||
-        open_processor(e, store_dir(c->store)) < 0)
+    if (compute_open(c, &e->a.m) < 0 || (!cached_asked(&e->a.cache) && load(e) < 0))
         return -1;
+    if (open_processor(e, store_dir(c->store)) < 0)
+        return no_processor(e);
     *model = store_fingerprint(c->store);
     if (!*model || open_cache(e, *model) < 0)
         return -1;
