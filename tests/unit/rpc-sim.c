@@ -14,10 +14,11 @@
 #include "rpc/client.h"
 #include "rpc/server.h"
 
-#define SERVERS 3
-#define WORKERS 2
-#define FLIGHT  4096
-#define S       (1000 * RPC_MS)
+#define SERVERS  3
+#define WORKERS  2
+#define FLIGHT   4096
+#define PATIENCE (45 * S) /* the last server is back 12 s after its crash */
+#define S        (1000 * RPC_MS)
 
 struct body {
     int v;
@@ -615,6 +616,8 @@ static void judge(struct world *w)
 {
     if (!w->finished && !w->gave_up)
         broken(w, w->now > 400 * S ? "nobody says anything any more: a hang" : "stopped early");
+    if (w->finished && !w->forsaken && w->now > w->heal + PATIENCE)
+        broken(w, "came to its end late: something waited for a time to run out");
     if (w->gave_up && !w->forsaken)
         broken(w, "gave up although the servers are there");
     if (w->events > 2000000)
