@@ -144,3 +144,29 @@ attack() {
     [ "$(metric vqa_requests_total "tcp://127.0.0.1:$port")" -eq 0 ]
     [ "$(metric vqa_worker_deaths_total "tcp://127.0.0.1:$port")" -eq 0 ]
 }
+
+@test "the whole pipeline across three network namespaces: the same to the bit, on a checkpoint of Hugging Face's" {
+    need_fixture images/astronaut_q90.jpg
+    local model=$VQA_FIXTURES/checkpoints/tiny-blip2-opt-bf16
+    need_fixture checkpoints/tiny-blip2-opt-bf16/model.safetensors
+    ip netns add "t$$" 2>/dev/null || skip "network namespaces are not permitted here"
+    ip netns del "t$$"
+    status_is 0 timeout 120 "$repo/examples/two-hosts.sh" "$model" "$VQA_FIXTURES/images/astronaut_q90.jpg"
+    [[ $output == *"the same, to the bit, as on one machine" ]]
+    [ -z "$(ip netns list | grep vqa)" ]
+}
+
+@test "tokens stream through, each as it comes; answers of requests with one id are told apart" {
+    local model=$repo/share/demo-model
+    [ -e "$model/model.safetensors" ] || skip "no share/demo-model"
+    img-encode -m "$model" "$repo/share/examples/scene-1.png" | qformer -m "$model" |
+        tokenize -m "$model" -p 'Question: What shape is red? Answer:' -p 'Question: How many shapes are there? Answer:' >in
+    opt-generate -m "$model" --stream -b 1 in >local
+    serve s -b 4 ipc://s -- opt-generate -m "$model" --stream
+    ready ipc://s
+    status_is 0 bash -c 'stage-call ipc://s <in >out'
+    status_is 0 tensor-diff local out
+    python3 -c 'import msgpack
+rs = [r for r in msgpack.Unpacker(open("out", "rb"), max_buffer_size=0)]
+assert sum("partial" in r for r in rs) >= 4, rs'
+}
