@@ -36,7 +36,7 @@ on() { # HOST COMMAND...
     ip netns exec $ns-"$h" "$@"
 }
 serve() { # HOST NUMBER
-    on "$1" stage-serve --key "$dir/$1.key" --allow "$dir/clients" "tcp://10.78.$2.2:5555" -- \
+    ip netns exec $ns-"$1" stage-serve --key "$dir/$1.key" --allow "$dir/clients" "tcp://10.78.$2.2:5555" -- \
         opt-generate "${model[@]}" -t 1 --min-new-tokens "$tokens" --max-new-tokens "$tokens" &
     server[$1]=$!
 }

@@ -45,9 +45,9 @@ cable 1 middle && cable 2 memory
 # Everybody has a key; the servers list the one client.
 for k in photos middle memory; do vqa-keygen "$dir/$k"; done
 cp "$dir/photos.pub" "$dir/clients"
-on middle stage-serve --key "$dir/middle.key" --allow "$dir/clients" tcp://10.77.1.2:5555 -- qformer "${model[@]}" &
+ip netns exec $ns-middle stage-serve --key "$dir/middle.key" --allow "$dir/clients" tcp://10.77.1.2:5555 -- qformer "${model[@]}" &
 servers+=($!)
-on memory stage-serve --key "$dir/memory.key" --allow "$dir/clients" tcp://10.77.2.2:5555 -- opt-generate "${model[@]}" &
+ip netns exec $ns-memory stage-serve --key "$dir/memory.key" --allow "$dir/clients" tcp://10.77.2.2:5555 -- opt-generate "${model[@]}" &
 servers+=($!)
 
 across() {
