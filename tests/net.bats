@@ -7,9 +7,9 @@ load lib/net
 
 n=${VQA_REQUESTS:-400}
 
-# kill_workers SECONDS PID... - kill -9 to one of the servers' workers every 0.2 to 2 s
+# kill_workers SECONDS PID... - kill -9 to one of the servers' workers every 0.2 to 2 s; in the background
 kill_workers() {
-    python3 - "$@" <<'P'
+    exec python3 - "$@" <<'P'
 import os, random, signal, subprocess, sys, time
 end, kills = time.monotonic() + float(sys.argv[1]), 0
 while time.monotonic() < end:
@@ -33,7 +33,7 @@ P
     a=$pid
     serve b -j 3 ipc://b -- python3 filter.py slow 15
     ready ipc://a && ready ipc://b
-    kill_workers 100000 "$a" "$pid" 3>&- &
+    kill_workers 600 "$a" "$pid" 3>&- &
     servers+=($!)
     status_is 0 bash -c 'stage-call --timeout 0 ipc://a,ipc://b <in >out'
     [ -z "$stderr" ]
