@@ -50,7 +50,8 @@ def turns(writer, scene, rng, kinds, text):
     blank_from = rng.choice([0, 0, 60, 90, LENGTH, LENGTH, LENGTH, LENGTH])
     while len(writer.ids) < LENGTH:
         _, question, answer = asker.ask(kinds)
-        writer.put(f"{lead}Question: {styled(question, rng)} Answer:", ASKED)
+        # Whether to ask at all is not for the model to say: without a prompt it describes.
+        writer.put(f"{lead}Question:", SILENT).put(f" {styled(question, rng)} Answer:", ASKED)
         if len(writer.ids) > blank_from:
             writer.put(" ", SILENT).put(answer, ANSWERED)
         else:
@@ -78,8 +79,19 @@ def spoken(writer, scene, rng):
     return kinds
 
 
-def sequence(tokenizer, rng):
+def some_scene(rng):
+    """A scene; in a third of them several objects are alike, so that there is something to count."""
     scene = make_scene(rng, "grid" if rng.random() < 0.85 else rng.choice(["single", "easy"]))
+    if rng.random() < 0.33:
+        model = rng.choice(scene["objects"])
+        for o in scene["objects"]:
+            if rng.random() < 0.5:
+                o["color"], o["shape"] = model["color"], model["shape"]
+    return scene
+
+
+def sequence(tokenizer, rng):
+    scene = some_scene(rng)
     writer = Writer(tokenizer)
     if rng.random() < 0.85:
         writer.put(description_rows(tokenizer, scene), SILENT).put([BOS], SILENT)

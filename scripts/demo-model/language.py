@@ -257,8 +257,8 @@ class Asker:
 EXISTS = [("is there a {}?", True), ("is there a {} in the image?", True), ("does the image contain a {}?", True),
           ("is a {} present?", True), ("is there not a {}?", False), ("is there not a {} in the image?", False),
           ("does the image not contain a {}?", False), ("is no {} present?", False), ("do you see a {}?", True)]
-KINDS = {"exists": 6, "shape": 1.5, "color": 12, "count": 7, "where": 7, "at_cell": 3, "at_side": 2, "relation": 8, "size": 4,
-         "background": 0.8, "whole": 1, "stranger": 0.3, "it": 2.5}
+KINDS = {"exists": 6, "shape": 1.5, "color": 5, "count": 9, "where": 7, "at_cell": 3, "at_side": 2, "relation": 9, "size": 3,
+         "background": 0.8, "whole": 2.5, "stranger": 0.3, "it": 2.5}
 # What the short caption tells.
 SHORT_KINDS = ["exists", "shape", "color", "count", "background"]
 

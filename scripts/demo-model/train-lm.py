@@ -87,6 +87,7 @@ def main():
     p.add_argument("--lr", type=float, default=7e-4)
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--resume", help="weights to start from")
+    p.add_argument("--keep-table", action="store_true", help="leave the token rows as they are: a Q-Former already aims at them")
     p.add_argument("--out", required=True)
     a = p.parse_args()
     torch.set_num_threads(1)
@@ -98,7 +99,9 @@ def main():
     torch.nn.init.normal_(model.get_input_embeddings().weight, std=0.04)
     if a.resume:
         model.load_state_dict(torch.load(a.resume)["model"])
-    optimizer = torch.optim.AdamW(model.parameters(), lr=a.lr, betas=(0.9, 0.98), weight_decay=0.02)
+    model.get_input_embeddings().weight.requires_grad_(not a.keep_table)
+    params = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(params, lr=a.lr, betas=(0.9, 0.98), weight_decay=0.02)
     ids, weights, rows = corpus(a.tokenizer, 10**6 + a.seed, 300)
     held = torch.from_numpy(ids).long(), torch.from_numpy(weights), torch.from_numpy(rows)
     start = time.time()
@@ -110,7 +113,7 @@ def main():
         loss = (loss * weight).sum() / weight.sum()
         optimizer.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(params, 1.0)
         optimizer.step()
         if step % 250 == 249 or step + 1 == a.steps:
             print(step + 1, round(time.time() - start), round(loss.item(), 4), *evaluate(model, held), flush=True)

@@ -51,7 +51,7 @@ answer_is() {
     need_model
     answer_is 4 scene-1.png "how many shapes are there?"
     answer_is "top left" scene-1.png "where is the red circle?"
-    answer_is 3 scene-2.png "how many stars are there?"
+    answer_is 3 scene-2.png "how many yellow stars are there?"
     answer_is navy scene-2.png "what color is the background?"
     answer_is ring scene-3.png "what shape is at the top center?"
     answer_is yes scene-3.png "is the cross above the rectangle?"
