@@ -40,24 +40,6 @@ ask() { # ask OPTION... - two questions about two pictures, all stages with OPTI
     cmp a b
 }
 
-@test "cut at every offset of a small stream, at every stage: zero silent successes" {
-    export VQA_CUT_STEP=13
-    M=$(small)
-    python3 -c '
-import sys, numpy as np, msgpack_numpy as m
-sys.stdout.buffer.write(m.packb({"id": "x", "pixel_values": np.ones((3, 64, 64), "f2")[:, :1, :1]}))' | tensor-cat >pixels
-    cut_everywhere pixels img-encode -m "$M"
-    python3 -c '
-import sys, numpy as np, msgpack_numpy as m
-sys.stdout.buffer.write(m.packb({"id": "x", "language_model_inputs": np.ones((4, 32), "f4")}))' | tensor-cat >inputs
-    cut_everywhere inputs tokenize -m "$M" -p 'a'
-    tokenize -m "$M" -p 'a' -o prompts inputs
-    cut_everywhere prompts opt-generate -m "$M" --max-new-tokens 2
-    opt-generate -m "$M" --max-new-tokens 2 -o ids prompts
-    cut_everywhere ids tokenize -m "$M" -d -f msgpack
-    cut_everywhere ids tokenize -m "$M" -d
-}
-
 @test "a stage that is given wrong arguments is the only one to speak" {
     export VQA_MODEL
     VQA_MODEL=$(small)

@@ -79,7 +79,6 @@ P
     python3 -c '
 import sys, numpy as np, msgpack_numpy as m
 sys.stdout.buffer.write(m.packb({"id": "x", "image_embeds": np.ones((2, 32), "f4")}))' | tensor-cat >a
-    export VQA_CUT_STEP=7
     cut_everywhere a qformer -m "$(model $small)"
 }
 
