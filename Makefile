@@ -29,7 +29,7 @@ PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(PKGS) stb)
 PKG_LIBS   := $(shell $(PKG_CONFIG) --libs $(PKGS))
 
 ALL_CFLAGS = $(STD) $(WARN) $(HARDEN) $(CFLAGS) $(SANFLAGS) -Ilib $(PKG_CFLAGS) \
-             -DVQA_VERSION='"$(VERSION)"' -DVQA_DATADIR='"$(DATADIR)"'
+             -DVQA_VERSION='"$(VERSION)"'
 ALL_LDFLAGS = -pie -pthread -Wl,--as-needed -Wl,-z,relro,-z,now $(SANFLAGS) $(LDFLAGS)
 LIBS = $(PKG_LIBS) -lm $(SOCKETS)
 
@@ -56,6 +56,9 @@ $(BUILD)/lib/rpc/%.o $(BUILD)/lib/port/%.o: \
 $(BUILD)/lib/image/stb.o: EXTRA = -w
 $(BUILD)/lib/kern/avx2.o: EXTRA = $(if $(SAN),-O1,-O3) -mavx2 -mfma -mf16c
 $(BUILD)/lib/kern/avx512.o: EXTRA = $(if $(SAN),-O1,-O3) -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mf16c
+# Another PREFIX is another path in one file.
+$(BUILD)/lib/cli/env.o: EXTRA = -DVQA_DATADIR='"$(DATADIR)"'
+$(BUILD)/lib/cli/env.o: $(BUILD)/datadir
 
 $(BUILD)/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
@@ -82,9 +85,11 @@ $(BUILD)/tests/unit/%.o: EXTRA = -Itests
 
 # Changed flags rebuild everything; unchanged ones nothing.
 FLAGS := $(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS)
-$(BUILD)/flags: FORCE
+$(BUILD)/flags: TEXT = $(FLAGS)
+$(BUILD)/datadir: TEXT = $(DATADIR)
+$(BUILD)/flags $(BUILD)/datadir: FORCE
 	@mkdir -p $(@D)
-	@printf '%s\n' '$(subst ','\'',$(FLAGS))' | cmp -s - $@ || printf '%s\n' '$(subst ','\'',$(FLAGS))' > $@
+	@printf '%s\n' '$(subst ','\'',$(TEXT))' | cmp -s - $@ || printf '%s\n' '$(subst ','\'',$(TEXT))' > $@
 
 units: $(UNITS)
 

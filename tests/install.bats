@@ -3,25 +3,26 @@
 
 load lib/helpers
 
+# Not with another PREFIX: that links anew what other tests are running.
 @test "installed programs find their stages, data and pages; uninstall leaves nothing" {
-    make -s -C "$repo" install DESTDIR="$PWD/root" PREFIX=/opt/vqa
+    make -s -C "$repo" install DESTDIR="$PWD/root"
     for c in "$repo"/cmd/*.c; do
         name=$(basename "$c" .c)
-        status_is 0 "root/opt/vqa/bin/$name" --version
+        status_is 0 "root/usr/local/bin/$name" --version
         [[ $output == "$name (vqatools) $(cat "$repo/VERSION")"* ]]
     done
     for p in "$repo"/man/*.[1-9]; do
-        cmp "$p" "root/opt/vqa/share/man/man${p##*.}/$(basename "$p")"
+        cmp "$p" "root/usr/local/share/man/man${p##*.}/$(basename "$p")"
     done
     if [ -e "$repo/share/demo-model/model.safetensors" ]; then
-        diff -r "$repo/share/demo-model" root/opt/vqa/share/vqatools/demo-model
-        run -0 env -u VQA_DATADIR PATH=/usr/bin:/bin root/opt/vqa/bin/vqa ask \
-            root/opt/vqa/share/vqatools/examples/scene-1.png 'How many shapes are there?'
+        diff -r "$repo/share/demo-model" root/usr/local/share/vqatools/demo-model
+        run -0 env -u VQA_DATADIR PATH=/usr/bin:/bin root/usr/local/bin/vqa ask \
+            root/usr/local/share/vqatools/examples/scene-1.png 'How many shapes are there?'
         [ -n "$output" ]
     fi
-    make -s -C "$repo" uninstall DESTDIR="$PWD/root" PREFIX=/opt/vqa
+    make -s -C "$repo" uninstall DESTDIR="$PWD/root"
     [ -z "$(find root -type f -o -type l)" ]
-    [ ! -e root/opt/vqa/share/vqatools ]
+    [ ! -e root/usr/local/share/vqatools ]
 }
 
 @test "a foreign file in the same places stays" {

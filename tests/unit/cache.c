@@ -15,7 +15,7 @@ static float values[N];
 static char said[1024];
 static int times_said;
 
-static void say(const char *fmt, ...)
+__attribute__((format(printf, 1, 2))) static void say(const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);
