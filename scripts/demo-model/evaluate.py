@@ -20,7 +20,7 @@ from language import KINDS, Asker
 from scenes import draw_scene, scenes
 
 TEMPLATE = "Question: {} Answer:"
-HELD_OUT_SEED = 20260
+HELD_OUT_SEED = 71117  # evaluated once, after the last choice; 20260 was looked at while choosing
 
 
 def easy_kind(question):
