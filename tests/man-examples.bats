@@ -21,11 +21,11 @@ commands_of() {
 runs() {
     local name=$1 st=0
     shift
-    timeout 60 "$@" >out 2>err </dev/null || st=$?
-    [ $st -eq 0 ] && [ -s out ] && return
-    [ $st -eq 77 ] && echo "# $(cat err)" >&3 && return
-    echo "$name: status $st, $(stat -c %s out) bytes of output"
-    cat err
+    timeout 60 "$@" >.stdout 2>.stderr </dev/null || st=$?
+    [ $st -eq 0 ] && [ -s .stdout ] && return
+    [ $st -eq 77 ] && echo "# $(cat .stderr)" >&3 && return
+    echo "$name: status $st, $(stat -c %s .stdout) bytes of output"
+    cat .stderr
     return 1
 }
 
