@@ -27,10 +27,24 @@ def ready(s):
     s.sendall(GREETING)
     got = b""
     while len(got) < 64:
-        got += s.recv(64 - len(got))
+        more = s.recv(64 - len(got))
+        if not more:
+            raise ConnectionResetError("closed during the handshake")
+        got += more
     body = b"\x05READY\x0bSocket-Type" + struct.pack(">I", 6) + b"DEALER"
     s.sendall(bytes([4, len(body)]) + body)
     s.recv(4096)
+
+def session():
+    """A connection after its handshake; a busy server may close some before."""
+    for _ in range(50):
+        try:
+            s = connect()
+            ready(s)
+            return s
+        except OSError:
+            time.sleep(0.1)
+    sys.exit("no handshake in 50 tries")
 
 def frame(data, more):
     return bytes([2 | more]) + struct.pack(">Q", len(data)) + data
@@ -71,18 +85,14 @@ elif what == "idle":
     ss = [connect() for _ in range(arg)]
     time.sleep(6)
 elif what == "silent":
-    ss = [connect() for _ in range(arg)]
-    for s in ss:
-        ready(s)
+    ss = [session() for _ in range(arg)]
     time.sleep(12)
 elif what == "huge":
-    s = connect()
-    ready(s)
+    s = session()
     s.sendall(b"\x02" + struct.pack(">Q", 1 << 30))
     pump(s, bytes(1 << 20), 6)
 elif what == "endless":
-    s = connect()
-    ready(s)
+    s = session()
     one = b"\x01" + bytes([arg]) + bytes(arg) if arg < 256 else frame(bytes(arg), 1)
     pump(s, one * max(1, (1 << 20) // len(one)), 6)
 elif what == "frames":
@@ -91,13 +101,11 @@ elif what == "frames":
            head(99, len(body)), head(0, len(body)), head(3, len(body), crc=7, flags=2), b"", b"x",
            os.urandom(48), os.urandom(64), os.urandom(1000)]
     for h in bad:
-        s = connect()
-        ready(s)
+        s = session()
         s.sendall(frame(h, 1) + frame(body, 0))
         s.close()
     for n in (1, 3, 50):
-        s = connect()
-        ready(s)
+        s = session()
         s.sendall(b"".join(frame(head(3, len(body)), 1) for _ in range(n - 1)) + frame(body, 0))
         s.close()
 elif what == "records":
@@ -119,8 +127,7 @@ elif what == "records":
         h, text = z.recv_multipart()
         print(h[6], text.decode())
 elif what == "unread":
-    s = connect()
-    ready(s)
+    s = session()
     s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     body = msgpack.packb({"id": "x", "n": 0, "v": [1], "pad": bytes(4 << 20)})
     end = time.monotonic() + 6
