@@ -7,6 +7,7 @@
 #include "cli/die.h"
 #include "cli/opt.h"
 #include "front/cached.h"
+#include "front/format.h"
 #include "stage/cachedir.h"
 
 #include <jansson.h>
@@ -36,22 +37,10 @@ struct run {
     const char *group; /* the operand of rm */
 };
 
-/* One JSON document on a line; takes the reference. */
-static int print_json(json_t *j)
-{
-    char *text = j ? json_dumps(j, 0) : NULL;
-    json_decref(j);
-    if (!text)
-        return err_nomem("JSON");
-    puts(text);
-    free(text);
-    return 0;
-}
-
 static int path(const struct run *r)
 {
     if (r->a->json)
-        return print_json(json_pack("{s:s}", "dir", r->dir));
+        return format_print_json(json_pack("{s:s}", "dir", r->dir));
     puts(r->dir);
     return 0;
 }
@@ -156,7 +145,7 @@ static int print_groups(const struct run *r, struct groups *gs)
             print_group(&gs->v[i]);
         else
             json_array_append_new(all, group_json(&gs->v[i]));
-    return r->a->json ? print_json(all) : 0;
+    return r->a->json ? format_print_json(all) : 0;
 }
 
 static int ls(const struct run *r)
@@ -189,8 +178,9 @@ static int du(const struct run *r)
     if (cachedir_each(r->dir, add, &u) < 0)
         return -1;
     if (r->a->json)
-        return print_json(json_pack("{s:s, s:I, s:I}", "dir", r->dir, "entries",
-                                    (json_int_t)u.entries, "bytes", (json_int_t)u.bytes));
+        return format_print_json(json_pack("{s:s, s:I, s:I}", "dir", r->dir, "entries",
+                                           (json_int_t)u.entries, "bytes",
+                                           (json_int_t)u.bytes));
     printf("%llu\t%s\n", (unsigned long long)u.bytes, r->dir);
     return 0;
 }
@@ -227,8 +217,8 @@ static int verify(const struct run *r)
     struct verdict v = { .bad = r->a->json ? json_array() : NULL };
     int rc = cachedir_each(r->dir, check, &v);
     if (rc == 0 && v.bad)
-        rc = print_json(json_pack("{s:s, s:I, s:o}", "dir", r->dir, "entries",
-                                  (json_int_t)v.entries, "bad", v.bad));
+        rc = format_print_json(json_pack("{s:s, s:I, s:o}", "dir", r->dir, "entries",
+                                         (json_int_t)v.entries, "bad", v.bad));
     else if (rc == 0)
         printf("%llu entries, %llu bad\n", (unsigned long long)v.entries,
                (unsigned long long)v.failed);
@@ -254,10 +244,10 @@ static int64_t parse_age(const char *s)
 static int tell(const struct run *r, const struct cachedir_usage *u)
 {
     if (r->a->json)
-        return print_json(json_pack("{s:s, s:I, s:I, s:I, s:I}", "dir", r->dir, "removed",
-                                    (json_int_t)u->removed, "removed_bytes",
-                                    (json_int_t)u->removed_bytes, "entries",
-                                    (json_int_t)u->entries, "bytes", (json_int_t)u->bytes));
+        return format_print_json(
+            json_pack("{s:s, s:I, s:I, s:I, s:I}", "dir", r->dir, "removed",
+                      (json_int_t)u->removed, "removed_bytes", (json_int_t)u->removed_bytes,
+                      "entries", (json_int_t)u->entries, "bytes", (json_int_t)u->bytes));
     printf("%llu entries removed, %.1f MB\n", (unsigned long long)u->removed,
            (double)u->removed_bytes / 1e6);
     return 0;

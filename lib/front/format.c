@@ -4,6 +4,7 @@
 #include "base/utf8.h"
 
 #include <jansson.h>
+#include <stdlib.h>
 #include <string.h>
 
 const char *const format_words[] = { "text", "tsv", "jsonl", "json", "msgpack", NULL };
@@ -213,4 +214,15 @@ int format_end(struct format *o)
     if (o->kind == FORMAT_JSON)
         fputs(o->records ? "\n]\n" : "]\n", o->f);
     return flush(o);
+}
+
+int format_print_json(json_t *j)
+{
+    char *text = j ? json_dumps(j, 0) : NULL;
+    json_decref(j);
+    if (!text)
+        return err_nomem("JSON");
+    puts(text);
+    free(text);
+    return 0;
 }

@@ -47,4 +47,8 @@ int format_record(struct format *o, struct record *rec, const char *prompt);
 
 int format_end(struct format *o);
 
+/* One JSON document on a line of standard output; takes the reference. */
+struct json_t;
+int format_print_json(struct json_t *j);
+
 #endif

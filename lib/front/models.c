@@ -6,6 +6,7 @@
 #include "cli/die.h"
 #include "cli/env.h"
 #include "cli/opt.h"
+#include "front/format.h"
 #include "front/model.h"
 #include "store/hub.h"
 #include "store/store.h"
@@ -21,18 +22,6 @@ struct args {
 
 static const struct opt opts[] = { OPT_FLAG(struct args, json, 0, "json", "one JSON document"),
                                    OPT_END };
-
-/* One JSON document on a line; takes the reference. */
-static int print_json(json_t *j)
-{
-    char *text = j ? json_dumps(j, 0) : NULL;
-    json_decref(j);
-    if (!text)
-        return err_nomem("JSON");
-    puts(text);
-    free(text);
-    return 0;
-}
 
 /* ---- list ---- */
 
@@ -112,7 +101,7 @@ static int list(const struct args *a)
     if (rc == 0 && front_hub_cache(path, sizeof path))
         rc = hub_each(path, list_snapshot, &l);
     if (rc == 0 && l.json)
-        return print_json(l.json);
+        return format_print_json(l.json);
     json_decref(l.json);
     return rc;
 }
@@ -125,7 +114,7 @@ static int where(const struct args *a, const char *name)
     if (front_model(dir, sizeof dir, name) < 0)
         return -1;
     if (a->json)
-        return print_json(json_pack("{s:s}", "dir", dir));
+        return format_print_json(json_pack("{s:s}", "dir", dir));
     puts(dir);
     return 0;
 }
@@ -163,7 +152,7 @@ static int verify(const struct args *a, const char *name)
         return err_nomem("JSON");
     int rc = verify_each(dir, judge, &v);
     if (rc == 0 && v.json)
-        rc = print_json(
+        rc = format_print_json(
             json_pack("{s:s, s:b, s:o}", "dir", dir, "ok", v.bad == 0, "files", v.json));
     else
         json_decref(v.json);
