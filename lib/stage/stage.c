@@ -22,11 +22,6 @@ struct stage_io {
     int n;
 };
 
-struct wire_reader *stage_reader(struct stage_io *io)
-{
-    return io->in;
-}
-
 static bool is_stdio(const char *name)
 {
     return !name || !strcmp(name, "-");

@@ -56,7 +56,4 @@ int stage_fail(struct stage_io *io, struct record *rec);
  * failure before stage_run(), which does it itself. Fits struct cli's on_usage_error. */
 void stage_abort(const char *program);
 
-/* The reader, for a look at the header; NULL for a source. */
-struct wire_reader *stage_reader(struct stage_io *io);
-
 #endif

@@ -486,33 +486,3 @@ const unsigned char *wire_reader_via(const struct wire_reader *r, size_t *n)
     *n = r->via.len;
     return r->via.len ? r->via.data : NULL;
 }
-
-static bool text_is(struct unpack map, const char *key, const char *want)
-{
-    struct unpack v;
-    if (!lookup(&v, map, key))
-        return false;
-    struct unpack_token t = unpack_next(&v);
-    return t.type == UNPACK_STR && t.n == strlen(want) && !memcmp(t.p, want, t.n);
-}
-
-int wire_reader_model_of(char *model, size_t n, const struct wire_reader *r,
-                         const char *program)
-{
-    struct unpack u = { r->via.data, r->via.data + r->via.len }, v;
-    int found = 0;
-    if (!r->via.len)
-        return 0;
-    for (size_t left = unpack_next(&u).n; left; left--) {
-        if (text_is(u, "program", program) && lookup(&v, u, "model")) {
-            struct unpack_token t = unpack_next(&v);
-            if (t.type == UNPACK_STR && t.n < n) {
-                memcpy(model, t.p, t.n);
-                model[t.n] = '\0';
-                found = 1;
-            }
-        }
-        unpack_skip(&u);
-    }
-    return found;
-}

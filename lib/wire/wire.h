@@ -94,8 +94,4 @@ struct wire_link {
 };
 int wire_via_link(struct wire_link *out, const void *via, size_t n, int i);
 
-/* {program, model} of the newest producer with that program name: 1 found, 0 not. */
-int wire_reader_model_of(char *model, size_t n, const struct wire_reader *r,
-                         const char *program);
-
 #endif
