@@ -34,8 +34,42 @@ struct kern_mix {
     size_t ldp, ldv, ldy;
 };
 
+/* y (M, N) = x (M, K) w^T + bias with weights that are whole numbers and have scales:
+ *
+ *   i8  w of bytes -128..127, scale (N) f32: w[n][k] ~ scale[n] byte
+ *   i4  w of half bytes 0..15, the low half first, scale (N, K/group) of type `scales`:
+ *       w[n][k] ~ scale[n][k/group] (half - 8); group a multiple of 32, K of group
+ *
+ * x is encoded first, row by row, once for all columns: x[k] ~ step (q[k] - zero), where q =
+ * 0..255 spans the row's values and 0 (which is exact). Sums of products are exact, K <= 65536:
+ *
+ *   i8  y = sum_k((q - zero) byte) (step scale) + bias
+ *   i4  y = sum_g(sum_k((q - zero)(half - 8)) scale[g]) step + bias, by fused multiply-adds in
+ *       the order of g
+ *
+ * Every operation and its rounding is as written here, so all tables give the same bits. How a
+ * row of codes lies in memory is each table's own affair. A row of x that is not finite gives
+ * NaN. */
+struct kern_int_gemm {
+    size_t M, N, K, group;
+    const void *x; /* what encode() made, ldx bytes apart */
+    const void *w; /* ldw bytes apart */
+    const void *scale;
+    const float *bias;
+    float *y;
+    size_t ldx, ldw, lds, ldy;
+    enum kern_type scales;
+};
+
+struct kern_int {
+    size_t (*row_size)(size_t K); /* bytes of an encoded row, a multiple of 64 */
+    void (*encode)(void *row, const float *x, size_t K); /* row: 64-byte aligned */
+    void (*gemm)(const struct kern_int_gemm *g);
+};
+
 struct kern {
     const char *name; /* "ref", "avx2", "avx512" */
+    const struct kern_int *i8, *i4;
 
     void (*gemm[KERN_TYPES])(const struct kern_gemm *g);
     void (*mix)(const struct kern_mix *m);
@@ -67,5 +101,6 @@ const struct kern *kern_get(const char *name);
 const struct kern *kern_at(int i);
 
 extern const struct kern kern_ref, kern_avx2, kern_avx512;
+extern const struct kern_int kern_ref_i8, kern_ref_i4;
 
 #endif

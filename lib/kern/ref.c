@@ -146,6 +146,8 @@ static void widen_bf16(float *y, const void *x, size_t n)
 
 const struct kern kern_ref = {
     .name = "ref",
+    .i8 = &kern_ref_i8,
+    .i4 = &kern_ref_i4,
     .gemm = { gemm_f32, gemm_f16, gemm_bf16 },
     .mix = mix,
     .softmax = softmax,

@@ -1,4 +1,5 @@
 /* linear.c - act(x W^T + b), the columns split among threads. */
+#include "nn/linear.h"
 #include "base/err.h"
 #include "base/math.h"
 #include "kern/kern.h"
@@ -17,13 +18,13 @@ struct linear {
     enum nn_act act;
 };
 
-static enum kern_type kern_type(enum dtype t)
+enum kern_type nn_kern_type(enum dtype t)
 {
     BUG_ON(t != DT_F32 && t != DT_F16 && t != DT_BF16); /* store_bind() gives no other */
     return t == DT_F32 ? KERN_F32 : t == DT_F16 ? KERN_F16 : KERN_BF16;
 }
 
-static void activate(const struct kern *k, enum nn_act act, float *y, size_t n)
+void nn_activate(const struct kern *k, enum nn_act act, float *y, size_t n)
 {
     if (act == NN_RELU)
         k->relu(y, n);
@@ -45,17 +46,27 @@ static int columns(void *ctx, int64_t begin, int64_t end, int worker)
     g.bias = g.bias ? g.bias + n : NULL;
     l->kern->gemm[l->type](&g);
     for (size_t m = 0; m < g.M; m++)
-        activate(l->kern, l->act, g.y + m * g.ldy, g.N);
+        nn_activate(l->kern, l->act, g.y + m * g.ldy, g.N);
     return 0;
 }
 
 /* Several pieces a thread, so that a late one does not hold up the rest. */
-static int64_t grain(const struct nn *nn, int64_t M, int64_t N, int64_t K)
+int64_t nn_linear_grain(const struct nn *nn, int64_t M, int64_t N, int64_t K)
 {
     int64_t pieces = 4 * pool_threads(nn->pool);
     if (M * N * K <= ALONE)
         return math_max(N, 1);
     return (N / pieces + CUT) / CUT * CUT;
+}
+
+static void linear_float(struct nn *nn, struct tensor y, struct tensor x,
+                         const struct nn_linear *w, enum nn_act act)
+{
+    int64_t N = w->weight.dim[0], K = w->weight.dim[1], M = tensor_count(x) / K;
+    struct linear l = { .kern = nn->kern, .type = nn_kern_type(w->weight.dtype), .act = act };
+    l.gemm = (struct kern_gemm){ (size_t)M,    0,      (size_t)K, x.data,    w->weight.data,
+                                 w->bias.data, y.data, (size_t)K, (size_t)K, (size_t)N };
+    pool_run(nn->pool, columns, &l, N, nn_linear_grain(nn, M, N, K));
 }
 
 struct tensor nn_linear(struct nn *nn, struct tensor x, const struct nn_linear *w,
@@ -70,10 +81,9 @@ struct tensor nn_linear(struct nn *nn, struct tensor x, const struct nn_linear *
     struct tensor y = nn_tensor(nn, x.ndim, dim);
     if (!y.data)
         return y;
-    int64_t M = tensor_count(x) / K;
-    struct linear l = { .kern = nn->kern, .type = kern_type(w->weight.dtype), .act = act };
-    l.gemm = (struct kern_gemm){ (size_t)M,    0,      (size_t)K, x.data,    w->weight.data,
-                                 w->bias.data, y.data, (size_t)K, (size_t)K, (size_t)N };
-    pool_run(nn->pool, columns, &l, N, grain(nn, M, N, K));
+    if (w->weight.dtype == DT_I8 || w->weight.dtype == DT_I4)
+        nn_linear_int(nn, y, x, w, act);
+    else
+        linear_float(nn, y, x, w, act);
     return y;
 }

@@ -7,7 +7,7 @@
  * summed across threads, and every output element is one sum in a fixed order that does not
  * depend on how many rows are computed together: same bits for any thread count and any batch
  * size. Numbers:  activations and accumulation are f32; weights are used as stored (f32, f16,
- * bf16). */
+ * bf16; i8 and i4 with scales). */
 #ifndef NN_NN_H
 #define NN_NN_H
 
@@ -48,9 +48,13 @@ enum nn_act { NN_NONE, NN_RELU, NN_GELU, NN_QUICK_GELU }; /* gelu is the erf for
 struct nn_norm {
     struct tensor weight, bias; /* (D) f32 */
 };
+/* Weights i8 or i4 stand for themselves times a scale, and what they are multiplied with is
+ * made 8-bit numbers, each row by its own range (kern.h). K <= 65536 then. */
 struct nn_linear {
     struct tensor weight; /* (N, K) as stored */
     struct tensor bias;   /* (N) f32, or data NULL */
+    struct tensor scale;  /* i8: (N) or (N, 1) f32. i4: (N, K/G) f32, f16 or bf16, G a multiple
+                             of 32. Others: data NULL */
 };
 
 /* act(x W^T + b): x (..., K) f32 gives (..., N). */

@@ -16,7 +16,7 @@ static const char *type_name(enum dtype t)
     static const char *const names[] = {
         [DT_NONE] = "",   [DT_F32] = "F32", [DT_F16] = "F16", [DT_BF16] = "BF16",
         [DT_F64] = "F64", [DT_I8] = "I8",   [DT_U8] = "U8",   [DT_BOOL] = "BOOL",
-        [DT_I32] = "I32", [DT_I64] = "I64",
+        [DT_I32] = "I32", [DT_I64] = "I64", [DT_I4] = "",
     };
     return names[t];
 }

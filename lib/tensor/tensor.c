@@ -38,12 +38,13 @@ int64_t tensor_count(struct tensor t)
 
 size_t tensor_bytes(struct tensor t)
 {
-    return (size_t)tensor_count(t) * dtype_size(t.dtype);
+    size_t n = (size_t)tensor_count(t);
+    return t.dtype == DT_I4 ? n / 2 : n * dtype_size(t.dtype);
 }
 
 int tensor_size_checked(size_t *bytes, enum dtype t, int ndim, const int64_t *dim)
 {
-    size_t n = dtype_size(t);
+    size_t n = t == DT_I4 ? 1 : dtype_size(t);
     bool empty = false, fits = true;
     for (int i = 0; i < ndim; i++) {
         if (dim[i] < 0)
@@ -53,7 +54,7 @@ int tensor_size_checked(size_t *bytes, enum dtype t, int ndim, const int64_t *di
     }
     if (!empty && !fits)
         return err_set(ERR_DATA, "shape overflows");
-    *bytes = empty ? 0 : n;
+    *bytes = empty ? 0 : t == DT_I4 ? n / 2 : n;
     return 0;
 }
 
@@ -101,6 +102,8 @@ double tensor_at(struct tensor t, int64_t i)
         return LOAD(int32_t, t, i);
     case DT_I64:
         return (double)LOAD(int64_t, t, i);
+    case DT_I4:
+        return (LOAD(uint8_t, t, i / 2) >> (i % 2 * 4) & 15) - 8;
     case DT_NONE:
         break;
     }

@@ -12,7 +12,21 @@
 
 #define TENSOR_DIMS 4
 
-enum dtype { DT_NONE, DT_F32, DT_F16, DT_BF16, DT_F64, DT_I8, DT_U8, DT_BOOL, DT_I32, DT_I64 };
+/* DT_I4: values -8..7 stored as 0..15, two a byte, the low half first; rows of whole bytes.
+ * Only weights have it; no file or stream names it. */
+enum dtype {
+    DT_NONE,
+    DT_F32,
+    DT_F16,
+    DT_BF16,
+    DT_F64,
+    DT_I8,
+    DT_U8,
+    DT_BOOL,
+    DT_I32,
+    DT_I64,
+    DT_I4
+};
 
 struct tensor {
     void *data; /* NULL: no tensor */
@@ -21,6 +35,7 @@ struct tensor {
     int64_t dim[TENSOR_DIMS];
 };
 
+/* Bytes of an item; 0 for DT_I4, two of whose items share one: tensor_bytes() counts those. */
 size_t dtype_size(enum dtype t);
 
 /* "f32", "bf16", ... as tensor-info prints it. */

@@ -35,6 +35,7 @@ const char *numpy_type(enum dtype t)
         return "<i4";
     case DT_I64:
         return "<i8";
+    case DT_I4: /* only weights */
     case DT_NONE:
         break;
     }

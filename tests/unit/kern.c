@@ -199,6 +199,171 @@ static void test_mix(const struct kern *k, const struct shape *s)
     free(pieces);
 }
 
+/* ---- products with whole numbers ---- */
+
+struct int_case {
+    struct shape s;
+    size_t group; /* 0: i8 */
+    enum kern_type scales;
+};
+static const struct int_case int_cases[] = {
+    { { 0, 3, 4 }, 0, 0 },       { { 3, 0, 4 }, 0, 0 },        { { 2, 3, 0 }, 0, 0 },
+    { { 1, 1, 1 }, 0, 0 },       { { 1, 7, 16 }, 0, 0 },       { { 2, 5, 17 }, 0, 0 },
+    { { 3, 9, 63 }, 0, 0 },      { { 4, 16, 64 }, 0, 0 },      { { 5, 33, 65 }, 0, 0 },
+    { { 6, 31, 130 }, 0, 0 },    { { 7, 24, 100 }, 0, 0 },     { { 8, 40, 588 }, 0, 0 },
+    { { 9, 11, 1023 }, 0, 0 },   { { 14, 64, 256 }, 0, 0 },    { { 29, 35, 2050 }, 0, 0 },
+    { { 257, 19, 1408 }, 0, 0 }, { { 2, 3, 65536 }, 0, 0 },    { { 10, 3, 65536 }, 0, 0 },
+    { { 0, 3, 32 }, 32, 0 },     { { 1, 1, 32 }, 32, 0 },      { { 1, 17, 96 }, 32, 1 },
+    { { 2, 16, 128 }, 32, 2 },   { { 3, 33, 1408 }, 128, 0 },  { { 4, 5, 64 }, 64, 0 },
+    { { 5, 48, 640 }, 32, 1 },   { { 7, 15, 608 }, 32, 0 },    { { 8, 37, 1056 }, 32, 2 },
+    { { 9, 21, 2560 }, 128, 1 }, { { 30, 32, 4160 }, 32, 0 },  { { 257, 18, 1408 }, 32, 1 },
+    { { 2, 19, 768 }, 768, 0 },  { { 11, 35, 1024 }, 256, 0 },
+};
+#define INT_CASES (sizeof int_cases / sizeof *int_cases)
+
+static const struct kern_int *int_table(const struct kern *k, const struct int_case *c)
+{
+    return c->group ? k->i4 : k->i8;
+}
+
+/* Rows of x as k encodes them. */
+static void *encoded(const struct kern_int *k, const struct shape *s, const float *x,
+                     struct kern_int_gemm *g)
+{
+    g->ldx = k->row_size(s->K);
+    char *codes = aligned_alloc(64, s->M * g->ldx + 64);
+    for (size_t m = 0; m < s->M; m++)
+        k->encode(codes + m * g->ldx, x + m * s->K, s->K);
+    g->x = codes;
+    return codes;
+}
+
+/* Columns cut elsewhere, rows one by one. */
+static void run_int_rows(const struct kern_int *k, const struct kern_int_gemm *all)
+{
+    for (size_t n = 0; n < all->N; n += 7)
+        for (size_t m = 0; m < all->M; m++) {
+            struct kern_int_gemm one = *all;
+            one.M = 1;
+            one.N = all->N - n < 7 ? all->N - n : 7;
+            one.x = (const char *)all->x + m * all->ldx;
+            one.w = (const char *)all->w + n * all->ldw;
+            one.scale = (const char *)all->scale + n * all->lds * item(all->scales);
+            one.bias = all->bias ? all->bias + n : NULL;
+            one.y += m * all->ldy + n;
+            k->gemm(&one);
+        }
+}
+
+/* All bytes there are, the extremes more often: sums that are as large as can be. */
+static void *random_bytes(size_t n)
+{
+    uint8_t *p = fenced(n);
+    for (size_t i = 0; i < n; i++) {
+        float f = uniform(), g = uniform();
+        p[i] = f > 0.8f ? 0x80 : f > 0.6f ? 0xff : (uint8_t)(int)((g + 1) * 127.9f);
+    }
+    return p;
+}
+
+/* Rows of every kind: both signs, one sign, all 0, tiny, one large value, not finite. */
+static void vary_rows(float *x, const struct shape *s)
+{
+    for (size_t i = 0; i < s->M * s->K; i++) {
+        size_t kind = i / s->K % 8, k = i % s->K;
+        x[i] = kind == 1   ? fabsf(x[i])
+               : kind == 2 ? -fabsf(x[i])
+               : kind == 3 ? 0
+               : kind == 4 ? x[i] * 1e-38f
+               : kind == 5 ? x[i] * 0.01f + (k == 0 ? 100 : 0)
+               : kind == 6 ? 1
+                           : x[i];
+        if (kind == 7 && k == s->K - 1)
+            x[i] = i / s->K % 16 == 7 ? NAN : INFINITY;
+    }
+}
+
+static void test_int(const struct kern *k, const struct int_case *c)
+{
+    const struct shape *s = &c->s;
+    size_t groups = c->group ? s->K / c->group : 1, row = c->group ? s->K / 2 : s->K;
+    size_t ldw = row + 3, nw = extent(s->N, row, ldw), nx = s->M * s->K;
+    float *x = random_floats(nx), *bias = random_floats(s->N);
+    void *w = random_bytes(nw), *scale = random_weights(c->scales, s->N * groups);
+    float *want = poisoned(s), *got = poisoned(s), *pieces = poisoned(s);
+    struct kern_int_gemm g = { s->M,     s->N,     s->K,  c->group,
+                               NULL,     w,        scale, s->N % 2 ? bias : NULL,
+                               want,     0,        ldw,   groups,
+                               s->N + 2, c->scales };
+    vary_rows(x, s);
+    void *ref_codes = encoded(int_table(&kern_ref, c), s, x, &g);
+    int_table(&kern_ref, c)->gemm(&g);
+    void *codes = encoded(int_table(k, c), s, x, &g);
+    g.y = got;
+    int_table(k, c)->gemm(&g);
+    g.y = pieces;
+    run_int_rows(int_table(k, c), &g);
+    size_t bytes = s->M * (s->N + 2) * sizeof *got;
+    ok(far_off(got, want, s, 0) == 0 && gaps_kept(got, s) && memcmp(got, pieces, bytes) == 0,
+       "%s i%d/%zu (%zu, %zu, %zu): ref's bits, in bounds, the same in pieces", k->name,
+       c->group ? 4 : 8, c->group, s->M, s->N, s->K);
+    unfence(x, nx * sizeof *x);
+    unfence(bias, s->N * sizeof *bias);
+    unfence(w, nw);
+    unfence(scale, s->N * groups * item(c->scales));
+    free(ref_codes);
+    free(codes);
+    free(want);
+    free(got);
+    free(pieces);
+}
+
+/* The oracle itself: products of what codes and weights stand for, in double. */
+static void test_int_meaning(size_t group)
+{
+    enum { N = 6, K = 256 };
+    float x[K], scale[N * 8], y[N];
+    uint8_t w[N * K];
+    struct kern_int_gemm g = { 1,
+                               N,
+                               K,
+                               group,
+                               NULL,
+                               w,
+                               scale,
+                               NULL,
+                               y,
+                               0,
+                               group ? K / 2 : K,
+                               group ? K / group : 1,
+                               N,
+                               KERN_F32 };
+    const struct kern_int *k = group ? kern_ref.i4 : kern_ref.i8;
+    for (size_t i = 0; i < K; i++)
+        x[i] = uniform() + 0.3f;
+    for (size_t i = 0; i < N * 8; i++)
+        scale[i] = 0.5f + uniform() * 0.25f;
+    for (size_t i = 0; i < N * K; i++)
+        w[i] = (uint8_t)(int)((uniform() + 1) * 127.9f);
+    void *codes = encoded(k, &(struct shape){ 1, N, K }, x, &g);
+    k->gemm(&g);
+    int bad = 0;
+    for (size_t n = 0; n < N; n++) {
+        double sum = 0, size = 0;
+        for (size_t i = 0; i < K; i++) {
+            double v = group ? ((w[(n * K + i) / 2] >> (i % 2 * 4) & 15) - 8) *
+                                   (double)scale[n * g.lds + i / group]
+                             : (int8_t)w[n * K + i] * (double)scale[n];
+            sum += v * x[i];
+            size += fabs(v);
+        }
+        bad += fabs(y[n] - sum) > size * 2.6 / 510; /* half a step, and rounding, each */
+        bad += fabs(y[n] - sum) == 0;               /* 8 bits are not exact */
+    }
+    ok(bad == 0, "ref i%d: within half a step of the product it stands for", group ? 4 : 8);
+    free(codes);
+}
+
 /* ---- rows ---- */
 
 static const float special[] = { 0,      -0.0f,      1,     -1,         1e-30f, -1e-40f,
@@ -328,6 +493,8 @@ static void test_isa(const struct kern *k)
             test_gemm(k, t, &shapes[i]);
     for (size_t i = 0; i < SHAPES; i++)
         test_mix(k, &shapes[i]);
+    for (size_t i = 0; i < INT_CASES; i++)
+        test_int(k, &int_cases[i]);
     test_map(k->name, "relu", k->relu, kern_ref.relu);
     test_map(k->name, "gelu", k->gelu, kern_ref.gelu);
     test_map(k->name, "quick_gelu", k->quick_gelu, kern_ref.quick_gelu);
@@ -444,6 +611,8 @@ int main(int argc, char **argv)
         return bench();
     ok(kern_get("ref") == &kern_ref && !kern_get("sse9") && kern_get(NULL),
        "tables by name: the best is %s", kern_get(NULL)->name);
+    test_int_meaning(0);
+    test_int_meaning(32);
     for (int i = 1; kern_at(i); i++)
         test_isa(kern_at(i));
     return tap_done();

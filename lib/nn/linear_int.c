@@ -1,0 +1,91 @@
+/* linear_int.c - linear layers whose weights are whole numbers with scales: the rows of x are
+ * encoded once, then the columns are split among threads. */
+#include "base/err.h"
+#include "base/math.h"
+#include "nn/linear.h"
+
+#define ROWS_GRAIN 16384 /* floats to encode that are worth a thread's while */
+
+struct rows {
+    const struct kern_int *kern;
+    const float *x;
+    char *codes;
+    size_t K, size;
+};
+
+static int encode_rows(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    const struct rows *r = ctx;
+    (void)worker;
+    for (size_t i = (size_t)begin; i < (size_t)end; i++)
+        r->kern->encode(r->codes + i * r->size, r->x + i * r->K, r->K);
+    return 0;
+}
+
+struct linear {
+    const struct kern *kern;
+    const struct kern_int *product;
+    struct kern_int_gemm gemm; /* all columns */
+    enum nn_act act;
+};
+
+static int columns(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    const struct linear *l = ctx;
+    struct kern_int_gemm g = l->gemm;
+    size_t n = (size_t)begin, item = g.scales == KERN_F32 ? 4 : 2;
+    (void)worker;
+    g.N = (size_t)(end - begin);
+    g.w = (const char *)g.w + n * g.ldw;
+    g.scale = (const char *)g.scale + n * g.lds * item;
+    g.y += n;
+    g.bias = g.bias ? g.bias + n : NULL;
+    l->product->gemm(&g);
+    for (size_t m = 0; m < g.M; m++)
+        nn_activate(l->kern, l->act, g.y + m * g.ldy, g.N);
+    return 0;
+}
+
+/* The rows of x as codes, in nn->mem; NULL, and nn failed, if memory is short. */
+static char *encode(struct nn *nn, const struct kern_int *kern, struct tensor x, size_t M,
+                    size_t K)
+{
+    struct rows r = { .kern = kern, .x = x.data, .K = K, .size = kern->row_size(K) };
+    size_t bytes;
+    r.codes = math_mul(&bytes, M, r.size) ? arena_alloc(nn->mem, bytes) : NULL;
+    if (!r.codes)
+        nn->failed = 1;
+    else
+        pool_run(nn->pool, encode_rows, &r, (int64_t)M, ROWS_GRAIN / (int64_t)K + 1);
+    return r.codes;
+}
+
+void nn_linear_int(struct nn *nn, struct tensor y, struct tensor x, const struct nn_linear *w,
+                   enum nn_act act)
+{
+    bool half = w->weight.dtype == DT_I4;
+    int64_t N = w->weight.dim[0], K = w->weight.dim[1], M = tensor_count(x) / K;
+    int64_t groups = half ? w->scale.dim[1] : 1;
+    BUG_ON(!half && w->weight.dtype != DT_I8);
+    BUG_ON(K > 65536 || w->scale.dim[0] != N || K % groups || (half && K / groups % 32));
+    struct linear l = { nn->kern, half ? nn->kern->i4 : nn->kern->i8, { .M = (size_t)M }, act };
+    struct arena_mark mark = arena_mark(nn->mem);
+    char *codes = encode(nn, l.product, x, (size_t)M, (size_t)K);
+    if (!codes)
+        return;
+    l.gemm = (struct kern_int_gemm){ .M = (size_t)M,
+                                     .K = (size_t)K,
+                                     .group = (size_t)(K / groups),
+                                     .x = codes,
+                                     .w = w->weight.data,
+                                     .scale = w->scale.data,
+                                     .bias = w->bias.data,
+                                     .y = y.data,
+                                     .ldx = l.product->row_size((size_t)K),
+                                     .ldw = (size_t)(half ? K / 2 : K),
+                                     .lds = (size_t)groups,
+                                     .ldy = (size_t)N,
+                                     .scales = nn_kern_type(w->scale.dtype) };
+    pool_run(nn->pool, columns, &l, N, nn_linear_grain(nn, M, N, K));
+    arena_rewind(nn->mem, mark);
+}
