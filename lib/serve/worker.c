@@ -108,7 +108,9 @@ int worker_start(struct worker *w, char *const *argv)
     int rc = run(w, in[0], out[1], argv);
     close(in[0]);
     close(out[1]);
-    w->reader = rc < 0 ? NULL : wire_reader_new(w->out, argv[0], NULL);
+    w->reader = rc < 0 ? NULL
+                       : wire_reader_new(w->out, argv[0],
+                                         &(struct wire_limits){ .endless = true });
     return w->reader ? worker_mark(w) : -1;
 }
 

@@ -73,7 +73,8 @@ struct wire_reader *wire_reader_new(int fd, const char *name, const struct wire_
     r->fd = fd;
     r->name = strdup(name);
     r->digest = sha256_new();
-    r->lim.record_bytes = lim && lim->record_bytes ? lim->record_bytes : RECORD_MAX;
+    r->lim = lim ? *lim : (struct wire_limits){ 0 };
+    r->lim.record_bytes = r->lim.record_bytes ? r->lim.record_bytes : RECORD_MAX;
     if (!r->name || !r->digest) {
         wire_reader_free(r);
         return err_null(ERR_OS, "%s: out of memory", name);
@@ -247,7 +248,8 @@ static int take_end(struct wire_reader *r, const struct record *rec)
     struct unpack_token t = { 0 };
     if (lookup(&sum, end, "sha256"))
         t = unpack_next(&sum);
-    if (t.type != UNPACK_BIN || t.n != SHA256_BYTES || memcmp(t.p, digest, SHA256_BYTES))
+    if (t.type != UNPACK_BIN || t.n != SHA256_BYTES ||
+        (!r->lim.endless && memcmp(t.p, digest, SHA256_BYTES) != 0))
         return err_set(ERR_DATA, "damaged: the stream's SHA-256 is not the one its end gives");
     r->in_stream = false;
     return 0;
@@ -286,13 +288,43 @@ static void account(struct wire_reader *r, const struct record *rec)
     r->part.records++;
     r->total.errors += error;
     r->part.errors += error;
-    if (r->in_stream)
+    if (r->in_stream && !r->lim.endless)
         sha256_update(r->digest, rec->bytes.data, rec->bytes.len);
 }
 
 static bool is_only(const struct record *rec, const char *key)
 {
     return rec->n == 1 && record_has(rec, key) && rec->field[0].type == RECORD_OTHER;
+}
+
+static void swap(struct buf *a, struct buf *b)
+{
+    struct buf t = *a;
+    *a = *b;
+    *b = t;
+}
+
+/* The next len bytes become the record's: without a copy when nothing else has come. */
+static int take_bytes(struct wire_reader *r, struct record *rec, size_t len)
+{
+    if (r->at == 0 && r->in.len == len) {
+        swap(&r->in, &rec->bytes);
+        buf_clear(&r->in);
+        return 0;
+    }
+    if (buf_append(&rec->bytes, r->base, len) < 0)
+        return -1;
+    r->at += len;
+    return 0;
+}
+
+/* Undoes take_bytes(). */
+static void give_back(struct wire_reader *r, struct record *rec)
+{
+    if (r->at)
+        r->at -= rec->bytes.len;
+    else
+        swap(&r->in, &rec->bytes);
 }
 
 /* One value into rec: 1 a record, 2 a header or end (taken care of), 0 the end of the input. */
@@ -303,10 +335,7 @@ static int read_value(struct wire_reader *r, struct record *rec)
     int got = next_value(r, &len);
     if (got <= 0)
         return got;
-    if (buf_append(&rec->bytes, r->base, len) < 0)
-        return -1;
-    r->at += len;
-    if (parse(rec) < 0)
+    if (take_bytes(r, rec, len) < 0 || parse(rec) < 0)
         return -1;
     if (is_only(rec, "stream"))
         return take_header(r, rec) < 0 ? -1 : 2;
@@ -462,7 +491,7 @@ int wire_start(struct wire_reader *r)
     record_init(&rec);
     got = read_value(r, &rec);
     if (got == 1) { /* <not a map>: an ordinary record; read it again */
-        r->at -= len;
+        give_back(r, &rec);
         r->pending = len;
         r->total = r->part = (struct wire_counts){ 0 };
     }

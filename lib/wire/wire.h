@@ -16,6 +16,7 @@
 /* Defaults of man/tensor-stream.5: no byte beyond them is ever stored. */
 struct wire_limits {
     size_t record_bytes; /* one record, 0: 64 MiB */
+    bool endless;        /* nobody waits for its end: the digest is not reckoned */
 };
 
 struct wire_reader;

@@ -6,6 +6,7 @@
 #include "wire/unpack.h"
 #include "wire/wire.h"
 
+#include <sched.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 
@@ -15,30 +16,55 @@ struct wire_writer {
     int fd;
     bool to_file; /* a regular file: no need to flush after each record */
     struct buf out;
+    const void *written; /* a large piece that the digest does not hold yet */
+    size_t written_n;
     struct sha256 *digest;
     struct wire_counts counts;
 };
+
+/* The digest comes after the bytes: who reads them works while we reckon, and first if it was
+ * woken on our processor (as the kernel likes to do at the two ends of a pipe). */
+static void settle(struct wire_writer *w)
+{
+    if (!w->written_n)
+        return;
+    sched_yield();
+    sha256_update(w->digest, w->written, w->written_n);
+    w->written_n = 0;
+}
 
 static int flush(struct wire_writer *w)
 {
     size_t n = w->out.len;
     buf_clear(&w->out);
-    return n ? io_write_full(w->fd, w->out.data, n) : 0;
+    if (n && io_write_full(w->fd, w->out.data, n) < 0)
+        return -1;
+    settle(w);
+    sha256_update(w->digest, w->out.data, n);
+    return 0;
 }
 
 static int gather(void *ctx, const void *p, size_t n)
 {
     struct wire_writer *w = ctx;
-    sha256_update(w->digest, p, n);
     if (n < GATHER)
         return buf_append(&w->out, p, n);
-    return flush(w) < 0 ? -1 : io_write_full(w->fd, p, n);
+    if (flush(w) < 0 || io_write_full(w->fd, p, n) < 0)
+        return -1;
+    w->written = p;
+    w->written_n = n;
+    return 0;
 }
 
-/* After a whole value: out now, or when enough has gathered. */
+/* After a whole value: out now, or when enough has gathered. Its pieces are not ours for
+ * longer.
+ */
 static int value_done(struct wire_writer *w)
 {
-    return w->to_file && w->out.len < GATHER ? 0 : flush(w);
+    if ((!w->to_file || w->out.len >= GATHER) && flush(w) < 0)
+        return -1;
+    settle(w);
+    return 0;
 }
 
 /* The elements of a packed array, without its head; gives their number. */
@@ -118,8 +144,8 @@ int wire_write(struct wire_writer *w, const struct record *rec)
 int wire_finish(struct wire_writer *w)
 {
     unsigned char digest[SHA256_BYTES];
-    if (sha256_peek(w->digest, digest) < 0 || pack_end(gather, w, w->counts, digest) < 0 ||
-        flush(w) < 0)
+    if (flush(w) < 0 || sha256_peek(w->digest, digest) < 0 ||
+        pack_end(gather, w, w->counts, digest) < 0 || flush(w) < 0)
         return err_wrap("output");
     return 0;
 }
