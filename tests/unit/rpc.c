@@ -8,7 +8,8 @@
 
 static void test_crc(void)
 {
-    unsigned char zero[32] = { 0 }, up[32], noise[1027];
+    unsigned char zero[32] = { 0 }, up[32];
+    static unsigned char noise[30000];
     for (int i = 0; i < 32; i++)
         up[i] = (unsigned char)i;
     for (size_t i = 0; i < sizeof noise; i++)
@@ -16,9 +17,9 @@ static void test_crc(void)
     ok(~crc_more(~0u, zero, 32) == 0x8a9136aa && ~crc_more(~0u, up, 32) == 0x46dd794e,
        "CRC-32C of RFC 3720's examples");
     int bad = 0;
-    for (size_t n = 0; n < sizeof noise; n++)
+    for (size_t n = 0; n <= sizeof noise; n += n < 1027 ? 1 : 509)
         bad += crc_more(~0u, noise, n) != crc_plain(~0u, noise, n);
-    ok(bad == 0, "with and without the instruction: the same, for every length");
+    ok(bad == 0, "with and without the instruction: the same, for any length");
 }
 
 /* The bytes that man/stage-protocol.7 says. */
