@@ -221,16 +221,25 @@ static int meet(struct call *c, const struct rpc_action *a)
     return c->out ? buf_append(&c->via, via, n) : err_wrap("%s", c->name[a->peer]);
 }
 
+struct part {
+    struct wire_writer *out;
+    int rc;
+};
+
+static void write_seen(void *ctx, const struct record *rec)
+{
+    struct part *part = ctx;
+    part->rc = wire_write(part->out, rec);
+}
+
 /* A record of an answer, believed only after the same checks as any other. */
 static int write_part(struct call *c, struct port_msg *m)
 {
-    int rc = wire_decode(&c->rec, port_msg_data(m), port_msg_size(m));
-    if (rc < 0)
-        err_set(ERR_PROTO, "an answer that is not a record: %s", err_msg());
-    else
-        rc = wire_write(c->out, &c->rec);
+    struct part part = { .out = c->out };
+    if (wire_look(port_msg_data(m), port_msg_size(m), write_seen, &part) < 0)
+        part.rc = err_set(ERR_PROTO, "an answer that is not a record: %s", err_msg());
     port_msg_free(m);
-    return rc;
+    return part.rc;
 }
 
 static int write_error(struct call *c, const struct rpc_action *a)
