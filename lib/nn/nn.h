@@ -77,6 +77,11 @@ struct tensor nn_repeat(struct nn *nn, struct tensor x, int64_t B);
 /* Rows [from, from + n) of each b of x (B, T, D): (B, n, D). */
 struct tensor nn_rows(struct nn *nn, struct tensor x, int64_t from, int64_t n);
 
+/* x (..., D) with every row divided by its length, as torch.nn.functional.normalize does
+ * (eps 1e-12); and the mean of the T rows of each of x (B, T, D): (B, D). */
+struct tensor nn_unit(struct nn *nn, struct tensor x);
+struct tensor nn_mean(struct nn *nn, struct tensor x);
+
 /* Squares of P x P of images (B, C, H, W), left to right, then down; what is beyond the last
  * whole square is left out. (B, (H/P)(W/P), C P P): a convolution of stride P is nn_linear()
  * of these. */

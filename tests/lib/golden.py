@@ -46,4 +46,5 @@ def main():
     print(f"{seen} of {len(gold)} compared, {bad} beyond")
     return bad != 0 or seen == 0
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

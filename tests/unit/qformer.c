@@ -1,9 +1,8 @@
 /* qformer.c - the Q-Former against transformers: queries, text, projections, retrieval. */
-#include "model/qformer.h"
+#include "model/retrieval.h"
 
 #include "lib/golden.h"
 
-#include <math.h>
 #include <stddef.h>
 
 static struct tensor as_batch(struct tensor t)
@@ -55,31 +54,6 @@ static void test_model(const char *name, const char *isa)
     golden_close(&g);
 }
 
-/* The heads of retrieval checkpoints, which no command has yet. */
-struct heads {
-    struct nn_linear vision, text;
-};
-static const struct store_bind heads_bind[] = {
-    STORE_BIND(struct heads, vision.weight, "vision_projection.weight", "20,32"),
-    STORE_BIND_F32(struct heads, vision.bias, "vision_projection.bias", "20"),
-    STORE_BIND(struct heads, text.weight, "text_projection.weight", "20,32"),
-    STORE_BIND_F32(struct heads, text.bias, "text_projection.bias", "20"),
-    STORE_BIND_END,
-};
-
-static void unit_rows(struct tensor t)
-{
-    int64_t D = t.dim[t.ndim - 1];
-    float *p = t.data;
-    for (int64_t i = 0; i < tensor_count(t) / D; i++, p += D) {
-        double sum = 0;
-        for (int64_t d = 0; d < D; d++)
-            sum += (double)p[d] * p[d];
-        for (int64_t d = 0; d < D; d++)
-            p[d] = (float)(p[d] / sqrt(sum));
-    }
-}
-
 /* Row i of the padded texts, without its padding. */
 static int64_t words_of(struct golden *g, int i, const int64_t **ids)
 {
@@ -92,30 +66,23 @@ static int64_t words_of(struct golden *g, int i, const int64_t **ids)
     return n;
 }
 
-static void compare_texts(struct qformer *q, struct golden *g, const struct heads *h)
+static void compare_texts(struct retrieval *r, struct golden *g)
 {
-    int64_t D = qformer_hidden_size(q);
     for (int i = 0; i < 12; i++) {
         const int64_t *ids;
         int64_t n = words_of(g, i, &ids);
         struct tensor x = { 0 };
-        if (qformer_text(&x, q, &g->nn, ids, n) == 0)
-            x = nn_linear(&g->nn, tensor_2d(x.data, DT_F32, 1, D), &h->text, NN_NONE);
-        if (x.data)
-            unit_rows(x);
+        retrieval_text(&x, r, &g->nn, ids, n);
         golden_near(g, x, golden_get(g, "text_embeds/%d", i), "text_embeds");
     }
 }
 
-static void compare_contrast(struct qformer *q, struct golden *g, const struct heads *h)
+static void compare_contrast(struct retrieval *r, struct golden *g)
 {
     static const char *const images[] = { "astronaut.png", "chelsea.png", "coffee.png" };
     for (int i = 0; i < 3; i++) {
         struct tensor e = golden_get(g, "vision_last_hidden_state/%s", images[i]), x = { 0 };
-        if (qformer_forward(&x, q, &g->nn, as_batch(e), NULL, 0) == 0)
-            x = nn_linear(&g->nn, x, &h->vision, NN_NONE);
-        if (x.data)
-            unit_rows(x);
+        retrieval_image(&x, r, &g->nn, as_batch(e));
         golden_near(g, x, golden_get(g, "image_embeds/%s", images[i]), "image_embeds");
     }
 }
@@ -151,21 +118,19 @@ static void test_retrieval(const char *isa)
     struct golden g;
     if (!golden_open(&g, "tiny-blip2-itm", "itm", isa))
         return;
+    struct retrieval *r = retrieval_open(g.store, &g.mem);
     struct qformer *q = qformer_open(g.store, &g.mem);
-    struct heads h;
-    struct store_dims none = { 0 };
-    if (ok(q && store_bind(&h, g.store, "", 0, heads_bind, &none, &g.mem) == 0,
-           "retrieval checkpoint opens (%s)", err_msg())) {
+    if (ok(q && r, "retrieval checkpoint opens (%s)", err_msg())) {
         ok(compare_images(q, &g, &g, "vision_last_hidden_state/") == 4, "4 images compared");
-        compare_contrast(q, &g, &h);
-        compare_texts(q, &g, &h);
+        compare_contrast(r, &g);
+        compare_texts(r, &g);
         compare_matching(q, &g);
         struct tensor x;
         const int64_t bad[] = { 101, 30523 }, long_text[65] = { 0 };
         fails(qformer_text(&x, q, &g.nn, bad, 2), ERR_DATA,
               "id 30523 at 1, expected 0 to 30522");
         fails(qformer_text(&x, q, &g.nn, long_text, 65), ERR_DATA, "65 word pieces");
-        fails(qformer_project(&x, q, &g.nn, h.vision.weight), ERR_CONFIG, "no projection");
+        fails(qformer_project(&x, q, &g.nn, (struct tensor){ 0 }), ERR_CONFIG, "no projection");
     }
     golden_close(&g);
 }
