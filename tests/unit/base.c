@@ -1,5 +1,6 @@
 /* base.c - lib/base and lib/tensor: what everything else leans on. */
 #include "base/arena.h"
+#include "base/base64.h"
 #include "base/buf.h"
 #include "base/io.h"
 #include "base/math.h"
@@ -118,6 +119,23 @@ static void test_io(void)
     rmdir(dir);
 }
 
+/* RFC 4648, section 10. */
+static void test_base64(void)
+{
+    static const char *const want[] = { "",         "Zg==",     "Zm8=",    "Zm9v",
+                                        "Zm9vYg==", "Zm9vYmE=", "Zm9vYmFy" };
+    struct buf b = { 0 };
+    for (size_t n = 0; n < sizeof want / sizeof want[0]; n++) {
+        buf_clear(&b);
+        base64_append(&b, "foobar", n);
+        ok(!strcmp(buf_str(&b), want[n]), "base64 of %zu bytes", n);
+    }
+    buf_clear(&b);
+    base64_append(&b, "\xff\xef\xbe", 3);
+    ok(!strcmp(buf_str(&b), "/+++"), "base64: the last letters");
+    buf_release(&b);
+}
+
 static void test_sha256(void)
 {
     struct sha256 *s = sha256_new();
@@ -138,6 +156,7 @@ int main(void)
     test_halves();
     test_tensor();
     test_io();
+    test_base64();
     test_sha256();
     return tap_done();
 }
