@@ -1,5 +1,6 @@
 /* outfile.h - a file that appears complete or not at all: it is written beside its place, under
- * another name, and renamed when it is whole.
+ * another name, and renamed when it is whole. A device or a pipe (/dev/null) keeps its name, and
+ * is written to as it is.
  *
  * Owns:    fd and the temporary name, until outfile_publish() or outfile_discard().
  * Errors:  -1 with err set (ERR_IO). */
@@ -8,8 +9,8 @@
 
 struct outfile {
     int fd;
-    const char *path; /* the caller's string */
-    char tmp[4096];   /* empty: nothing to publish or discard */
+    const char *path; /* the caller's string; NULL: nothing to publish or discard */
+    char tmp[4096];   /* empty: written in place */
 };
 
 int outfile_open(struct outfile *o, const char *path);

@@ -63,7 +63,7 @@ static int open_output(struct stage_io *io)
 
 static int publish(struct stage_io *io)
 {
-    return io->file.tmp[0] ? outfile_publish(&io->file) : 0;
+    return io->file.path ? outfile_publish(&io->file) : 0;
 }
 
 static int alloc_batch(struct stage_io *io)

@@ -122,6 +122,21 @@ while True: sys.stdout.buffer.write(b\"\x81\xa2id\xa1x\" * 1000)" 2>/dev/null | 
     [[ $output == "tensor-cat (vqatools) $(cat "$repo/VERSION")"* ]]
 }
 
+@test "-o to a pipe or a device writes into it: nothing takes its name" {
+    python3 -c 'import sys, msgpack; sys.stdout.buffer.write(msgpack.packb({"id": "x"}))' >in
+    mkfifo p
+    cat p >got &
+    tensor-cat -o p in
+    wait $!
+    [ -p p ]
+    tensor-cat -o whole in
+    cmp whole got
+    ! ls p.tmp.* 2>/dev/null
+    ln -s /dev/full full
+    status_is 74 tensor-cat -o full in
+    [ -c full ]
+}
+
 @test "memory does not grow with the stream" {
     python3 -c '
 import sys, numpy as np, msgpack_numpy as m
