@@ -7,6 +7,7 @@
 
 #include <stdint.h>
 #include <stdio.h>
+#include <string.h>
 
 #define BATCH 4 /* images computed together unless -b says otherwise */
 
@@ -14,6 +15,7 @@ struct args {
     struct cli_common c;
     struct encode_args e;
     struct source_args s;
+    const char *attention; /* NULL, "" or "full" */
 };
 
 static const char *const resize_words[] = { "pillow", "torchvision", NULL };
@@ -37,6 +39,8 @@ static const struct opt opts[] = {
     OPT_FLAG(struct args, e.interpolate, 0, "interpolate", "positions for other image sizes"),
     OPT_STR(struct args, e.image_size, 0, "image-size", "SIZE", "N or HxW, not the model's"),
     OPT_CHOICE(struct args, e.dtype, 0, "dtype", "WORD", dtype_words, "f32 (default) or f16"),
+    OPT_MAYBE(struct args, attention, "attention", "full",
+              "add where patches look; full: every map"),
     CACHED_OPTS(struct args, e.cache),
     OPT_COMMON(struct args, c),
     OPT_END
@@ -115,6 +119,27 @@ static int run(struct args *a, int operands)
     return rc;
 }
 
+static int attention_of(const char *word)
+{
+    if (word && *word && strcmp(word, "full"))
+        cli_usage_error("--attention: '%s', expected full or nothing", word);
+    return !word ? ENCODE_NO_ATTENTION : *word ? ENCODE_FULL : ENCODE_ROLLOUT;
+}
+
+static void check(const struct args *a)
+{
+    bool cache = a->e.cache.dir || a->e.cache.ro;
+    if (a->s.null && !a->s.list)
+        cli_usage_error("-0 says how names in a list end; expected -T FILE with it");
+    if ((a->e.pixels || a->e.attention) && cache)
+        cli_usage_error("--%s: only image_embeds are kept in a cache",
+                        a->e.pixels ? "pixels" : "attention");
+    if (a->e.pixels && a->e.attention)
+        cli_usage_error("--attention: expected no --pixels, which stops before the encoder");
+    if (a->s.recursive && !a->e.own_files)
+        cli_usage_error("-r takes the images in directories; expected FILE or -T");
+}
+
 int main(int argc, char **argv)
 {
     struct args a = { .e.m.batch = BATCH };
@@ -130,11 +155,7 @@ int main(int argc, char **argv)
     a.s.count = argc - first;
     a.e.keep = a.c.keep;
     a.e.own_files = a.s.count || a.s.list;
-    if (a.s.null && !a.s.list)
-        cli_usage_error("-0 says how names in a list end; expected -T FILE with it");
-    if (a.e.pixels && (a.e.cache.dir || a.e.cache.ro))
-        cli_usage_error("--pixels: only image_embeds are kept in a cache");
-    if (a.s.recursive && !a.e.own_files)
-        cli_usage_error("-r takes the images in directories; expected FILE or -T");
+    a.e.attention = attention_of(a.attention);
+    check(&a);
     return cli_finish(run(&a, a.s.count));
 }

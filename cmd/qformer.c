@@ -12,6 +12,7 @@ static const struct opt opts[] = {
     OPT_MODEL(struct args, q.m),
     OPT_COMPUTE(struct args, q.m),
     OPT_FLAG(struct args, q.features, 0, "features", "add query_output, before the projection"),
+    OPT_FLAG(struct args, q.attention, 0, "attention", "add where each query looks"),
     OPT_STR(struct args, q.text, 0, "text", "TEXT", "read each image together with TEXT"),
     CACHED_OPTS(struct args, q.cache),
     OPT_COMMON(struct args, c),
@@ -31,8 +32,9 @@ int main(int argc, char **argv)
                           argc, argv, &a);
     if (argc - first > 1)
         cli_usage_error("%d files, expected at most one (tensor-cat joins them)", argc - first);
-    if (a.q.features && (a.q.cache.dir || a.q.cache.ro))
-        cli_usage_error("--features: only language_model_inputs are kept in a cache");
+    if ((a.q.features || a.q.attention) && (a.q.cache.dir || a.q.cache.ro))
+        cli_usage_error("--%s: only language_model_inputs are kept in a cache",
+                        a.q.features ? "features" : "attention");
     struct queries q = { .args = a.q };
     q.args.keep = a.c.keep;
     int rc = stage_run(&(struct stage){ .program = "qformer",

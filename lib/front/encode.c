@@ -5,6 +5,7 @@
 #include "base/io.h"
 #include "cli/env.h"
 #include "front/model.h"
+#include "nn/maps.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -14,6 +15,7 @@
 
 #define FILE_BYTES ((size_t)1 << 28) /* of one encoded image */
 #define SIDE_MOST  4096
+#define MAPS_MOST  ((size_t)60 << 20) /* of attention in one record */
 
 /* A record's pixels, or why it has none; or its result, from the cache. */
 struct encode_item {
@@ -172,6 +174,7 @@ void encode_close(struct encode *e)
     for (int i = 0; e->item && i < e->a.m.batch; i++)
         record_release(&e->item[i].entry);
     free(e->item);
+    arena_release(&e->looks);
     cached_close(&e->cached);
 }
 
@@ -387,14 +390,62 @@ static int forward(struct tensor *out, struct encode *e, int from, int n)
     return vit_forward(out, e->vit, nn, all, e->a.interpolate);
 }
 
+static int forward_watched(struct tensor *out, struct nn_maps *maps, struct encode *e, int from,
+                           int n)
+{
+    if (!e->a.attention)
+        return forward(out, e, from, n);
+    arena_reset(&e->looks);
+    *maps = (struct nn_maps){ .self_rows = e->a.attention == ENCODE_FULL ? INT64_MAX : 1 };
+    if (nn_maps_begin(maps, &e->compute.nn, n, &e->looks) < 0)
+        return -1;
+    int rc = forward(out, e, from, n);
+    return nn_maps_end(maps, &e->compute.nn) < 0 ? -1 : rc;
+}
+
+/* Row 0 of each map (L, H, S) of (L, H, S, S) or (L, H, 1, S). */
+static int put_cls(struct record *rec, struct tensor maps)
+{
+    int64_t n = maps.dim[0] * maps.dim[1], rows = maps.dim[2], S = maps.dim[3];
+    float *to = arena_calloc(record_mem(rec), (size_t)(n * S), sizeof *to);
+    for (int64_t i = 0; to && i < n; i++)
+        memcpy(to + i * S, (const float *)maps.data + i * rows * S, (size_t)S * sizeof *to);
+    if (!to)
+        return -1;
+    return record_put_tensor(rec, "cls_attentions",
+                             tensor_3d(to, DT_F32, maps.dim[0], maps.dim[1], S));
+}
+
+/* What one image looks at, of the b-th of the run. */
+static int put_looks(struct encode *e, struct record *rec, const struct nn_maps *maps, int b)
+{
+    char shape[TENSOR_SHAPE_MAX];
+    struct tensor stack, rollout;
+    if (!e->a.attention)
+        return 0;
+    if (nn_maps_stack(&stack, maps, b, false, &e->looks) < 0 ||
+        nn_maps_rollout(&rollout, maps, b, record_mem(rec)) < 0 ||
+        record_put_tensor(rec, "vision_rollout", rollout) < 0 || put_cls(rec, stack) < 0)
+        return -1;
+    if (e->a.attention != ENCODE_FULL)
+        return 0;
+    if (tensor_bytes(stack) > MAPS_MOST)
+        return err_set(ERR_DATA, "vision_attentions: %s is %zu bytes, a record holds %zu",
+                       tensor_shape_str(shape, stack), tensor_bytes(stack), MAPS_MOST);
+    stack.data = arena_memdup(record_mem(rec), stack.data, tensor_bytes(stack));
+    return stack.data ? record_put_tensor(rec, "vision_attentions", stack) : -1;
+}
+
 static int encode_run(struct encode *e, struct stage_io *io, int from, int n)
 {
     struct tensor out = { 0 };
-    int rc = e->a.pixels ? 0 : forward(&out, e, from, n);
+    struct nn_maps maps = { 0 };
+    int rc = e->a.pixels ? 0 : forward_watched(&out, &maps, e, from, n);
     for (int i = from; i < from + n; i++) {
         struct encode_item *item = &e->item[i];
         if (rc < 0 || put_pixels(e, e->in[i], item->pixels) < 0 ||
-            put_embeds(e, e->in[i], item, out, i - from) < 0)
+            put_embeds(e, e->in[i], item, out, i - from) < 0 ||
+            put_looks(e, e->in[i], &maps, i - from) < 0)
             err_save(&item->failed);
         if ((item->failed.kind ? fail(e, io, i) : stage_emit(io, e->in[i])) < 0)
             return -1;

@@ -13,10 +13,11 @@
 
 struct encode_args {
     struct cli_model m;
-    struct cached_args cache; /* of image_embeds; not with pixels */
+    struct cached_args cache; /* of image_embeds; not with pixels or attention */
     int resize;               /* enum image_resize */
     int alpha;                /* enum image_alpha */
     int dtype;                /* ENCODE_F32 or ENCODE_F16 */
+    int attention;            /* enum encode_attention */
     const char *image_size;   /* "N" or "HxW": another size than the checkpoint's, or NULL */
     int max_pixels;           /* 0: as image.h says */
     bool no_exif, interpolate, pixels, keep;
@@ -24,6 +25,9 @@ struct encode_args {
 };
 
 enum { ENCODE_F32, ENCODE_F16 };
+
+/* Nothing; vision_rollout and cls_attentions; those and vision_attentions. */
+enum encode_attention { ENCODE_NO_ATTENTION, ENCODE_ROLLOUT, ENCODE_FULL };
 
 struct encode_item;
 
@@ -35,6 +39,7 @@ struct encode {
     struct compute compute;
     struct vit *vit; /* NULL with pixels, and with a cache until its first miss */
     struct cached cached;
+    struct arena looks;       /* what the images of the run at hand look at */
     struct encode_item *item; /* of the batch at hand */
     struct record **in;
 };

@@ -2,6 +2,7 @@
 #include "front/queries.h"
 
 #include "base/err.h"
+#include "nn/maps.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -62,6 +63,7 @@ int queries_open(void *ctx, struct stage_io *io, const char **model)
 
 void queries_close(struct queries *c)
 {
+    arena_release(&c->looks);
     wordpiece_close(c->words);
     bpe_ids_release(&c->ids);
     compute_close(&c->compute);
@@ -86,6 +88,22 @@ static int get_embeds(struct tensor *t, const struct queries *c, const struct re
     return tensor_check_finite(*t, "image_embeds");
 }
 
+/* What the rows of image_embeds look at themselves: the record's vision_rollout (S, S'), f32,
+ * or nothing. */
+static int get_base(struct tensor *t, const struct queries *c, const struct record *rec,
+                    int64_t S)
+{
+    char shape[TENSOR_SHAPE_MAX];
+    *t = (struct tensor){ 0 };
+    int got = c->args.attention ? record_get_tensor(t, rec, "vision_rollout") : 0;
+    if (got <= 0)
+        return got;
+    if (t->dtype != DT_F32 || t->ndim != 2 || t->dim[0] != S || t->dim[1] < 1)
+        return err_set(ERR_DATA, "vision_rollout: %s %s, expected f32 (%lld, S)",
+                       dtype_name(t->dtype), tensor_shape_str(shape, *t), (long long)S);
+    return tensor_check_finite(*t, "vision_rollout");
+}
+
 /* Word pieces of --text or of the record's qformer_text; none for neither. */
 static int get_text(struct queries *c, const struct record *rec)
 {
@@ -104,13 +122,14 @@ static int get_text(struct queries *c, const struct record *rec)
  * own. 0 with err set: in[0] itself is at fault. */
 static int group_length(struct queries *c, struct record **in, int n)
 {
-    struct tensor first, t;
-    if (get_embeds(&first, c, in[0]) < 0 || get_text(c, in[0]) < 0)
+    struct tensor first, t, base;
+    if (get_embeds(&first, c, in[0]) < 0 || get_text(c, in[0]) < 0 ||
+        get_base(&base, c, in[0], first.dim[0]) < 0)
         return 0;
     int len = 1, at = (int)(in - c->in);
     while (len < n && !c->item[at + len].hit && !record_has(in[0], "qformer_text") &&
            !record_has(in[len], "qformer_text") && get_embeds(&t, c, in[len]) == 0 &&
-           tensor_same_shape(first, t))
+           tensor_same_shape(first, t) && get_base(&base, c, in[len], t.dim[0]) == 0)
         len++;
     return len;
 }
@@ -151,14 +170,63 @@ static void keep_row(struct queries *c, struct record **in, struct tensor inputs
               tensor_2d(row, DT_F32, inputs.dim[1], inputs.dim[2]));
 }
 
+/* ---- where queries look ---- */
+
+static int watch(struct nn_maps *maps, struct queries *c, struct record **in, int n, int64_t S)
+{
+    arena_reset(&c->looks);
+    struct tensor *base = arena_calloc(&c->looks, (size_t)n, sizeof *base);
+    if (!base)
+        return -1;
+    for (int i = 0; i < n; i++)
+        if (get_base(&base[i], c, in[i], S) < 0)
+            return -1;
+    *maps =
+        (struct nn_maps){ .crossing = true, .base = base, .cross_rows = qformer_queries(c->q) };
+    return nn_maps_begin(maps, &c->compute.nn, n, &c->looks);
+}
+
+static int put_looks(struct queries *c, struct record *rec, const struct nn_maps *maps, int i)
+{
+    struct arena *mem = record_mem(rec);
+    struct tensor cross, rollout;
+    if (nn_maps_stack(&cross, maps, i, true, mem) < 0 ||
+        nn_maps_rollout(&rollout, maps, i, mem) < 0)
+        return -1;
+    rollout.dim[0] = qformer_queries(c->q); /* those of words follow */
+    if (!c->args.keep)
+        record_drop(rec, "vision_rollout");
+    if (record_put_tensor(rec, "cross_attentions", cross) < 0)
+        return -1;
+    return record_put_tensor(rec, "attention_rollout", rollout);
+}
+
+/* ---- a group ---- */
+
+static int forward(struct tensor *query_output, struct queries *c, struct tensor x)
+{
+    return qformer_forward(query_output, c->q, &c->compute.nn, x, c->ids.n ? c->ids.v : NULL,
+                           (int64_t)c->ids.n);
+}
+
+static int forward_watched(struct tensor *query_output, struct queries *c, struct tensor x,
+                           struct nn_maps *maps, struct record **in)
+{
+    if (!c->args.attention)
+        return forward(query_output, c, x);
+    if (watch(maps, c, in, (int)x.dim[0], x.dim[1]) < 0)
+        return -1;
+    int rc = forward(query_output, c, x);
+    return nn_maps_end(maps, &c->compute.nn) < 0 ? -1 : rc;
+}
+
 static int run_group(struct queries *c, struct stage_io *io, struct record **in, int n)
 {
     struct tensor x, query_output, inputs = { 0 };
     struct nn *nn = &c->compute.nn;
+    struct nn_maps maps;
     arena_reset(&c->compute.scratch);
-    if (gather(&x, c, in, n) < 0 ||
-        qformer_forward(&query_output, c->q, nn, x, c->ids.n ? c->ids.v : NULL,
-                        (int64_t)c->ids.n) < 0)
+    if (gather(&x, c, in, n) < 0 || forward_watched(&query_output, c, x, &maps, in) < 0)
         return -1;
     if (qformer_has_projection(c->q) && qformer_project(&inputs, c->q, nn, query_output) < 0)
         return -1;
@@ -166,7 +234,8 @@ static int run_group(struct queries *c, struct stage_io *io, struct record **in,
         query_output.data = NULL;
     for (int i = 0; i < n; i++) {
         if (put_row(in[i], "query_output", query_output, i) < 0 ||
-            put_row(in[i], "language_model_inputs", inputs, i) < 0)
+            put_row(in[i], "language_model_inputs", inputs, i) < 0 ||
+            (c->args.attention && put_looks(c, in[i], &maps, i) < 0))
             return -1;
         keep_row(c, in, inputs, i);
         if (!c->args.keep)

@@ -13,9 +13,10 @@
 
 struct queries_args {
     struct cli_model m;
-    struct cached_args cache; /* of language_model_inputs; not with features */
+    struct cached_args cache; /* of language_model_inputs; not with features or attention */
     const char *text; /* read with each image that has no qformer_text of its own, or NULL */
     bool features;    /* add query_output */
+    bool attention;   /* add cross_attentions and attention_rollout */
     bool keep;        /* image_embeds stay */
 };
 
@@ -28,6 +29,7 @@ struct queries {
     struct wordpiece *words; /* only for checkpoints that read text */
     struct bpe_ids ids;      /* of the record at hand */
     struct cached cached;
+    struct arena looks;        /* where the queries of the group at hand look */
     struct queries_item *item; /* of the batch at hand */
     int items;
     struct record **in;

@@ -275,7 +275,9 @@ static struct tensor attention(const struct call *c, struct tensor x, int layer)
 {
     const struct layer *w = &c->m->layer[layer];
     int64_t H = c->m->H, hd = H / c->m->heads;
-    struct nn_heads heads = { (int)c->m->heads, hd, (float)(1 / sqrt((double)hd)), true };
+    struct nn_heads heads = {
+        .H = (int)c->m->heads, .hd = hd, .scale = (float)(1 / sqrt((double)hd)), .causal = true
+    };
     struct tensor q = nn_linear(c->nn, x, &w->q, NN_NONE); // (R, H)
     store_rows(c, layer, 0, nn_linear(c->nn, x, &w->k, NN_NONE));
     store_rows(c, layer, 1, nn_linear(c->nn, x, &w->v, NN_NONE));

@@ -241,7 +241,10 @@ static struct tensor attend(const struct qformer *m, struct nn *nn, struct tenso
                             struct tensor source, const struct attention *w)
 {
     int64_t hd = m->D / m->heads;
-    struct nn_heads heads = { (int)m->heads, hd, (float)(1 / sqrt((double)hd)), false };
+    struct nn_heads heads = { .H = (int)m->heads,
+                              .hd = hd,
+                              .scale = (float)(1 / sqrt((double)hd)),
+                              .cross = source.data != x.data };
     struct tensor q = nn_linear(nn, x, &w->q, NN_NONE);      // (B, T, D)
     struct tensor k = nn_linear(nn, source, &w->k, NN_NONE); // (B, S, D)
     struct tensor v = nn_linear(nn, source, &w->v, NN_NONE); // (B, S, D)

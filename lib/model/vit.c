@@ -223,7 +223,9 @@ static struct tensor attention(const struct vit *v, struct nn *nn, struct tensor
                                const struct block *w)
 {
     int64_t B = x.dim[0], hd = v->D / v->heads;
-    struct nn_heads heads = { (int)v->heads, hd, (float)(1 / sqrt((double)hd)), false };
+    struct nn_heads heads = { .H = (int)v->heads,
+                              .hd = hd,
+                              .scale = (float)(1 / sqrt((double)hd)) };
     struct tensor a;
     if (w->qkv.weight.data) {
         struct tensor qkv = nn_linear(nn, x, &w->qkv, NN_NONE); // (B, T, 3D)

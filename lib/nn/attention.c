@@ -13,6 +13,7 @@ struct job {
     struct nn_sequence seq;
     float *out;
     int64_t first; /* index of its first piece */
+    float *told;   /* (H, T, S): a copy of the probabilities for nn->watch, or NULL */
 };
 
 struct attention {
@@ -49,6 +50,17 @@ static void normalise(const struct attention *a, float *p, int64_t seen, int64_t
     }
 }
 
+/* Rows p (n, S) of head h, from row t on, into the copy; its rows are as long as all keys. */
+static void tell_rows(const struct job *j, int64_t h, int64_t t, const float *p, int64_t n,
+                      int64_t S)
+{
+    float *to = j->told + (h * j->seq.T + t) * j->seq.S;
+    for (int64_t r = 0; r < n; r++, to += j->seq.S, p += S) {
+        memcpy(to, p, (size_t)S * sizeof *p);
+        memset(to + S, 0, (size_t)(j->seq.S - S) * sizeof *p);
+    }
+}
+
 static void piece(const struct attention *a, int64_t i, float *p)
 {
     const struct job *j = job_of(a, i);
@@ -69,6 +81,8 @@ static void piece(const struct attention *a, int64_t i, float *p)
                                 .ldy = (size_t)S };
     a->kern->gemm[KERN_F32](&scores);
     normalise(a, p, seen, n, S);
+    if (j->told)
+        tell_rows(j, h, t, p, n, S);
     struct kern_mix mix = { .M = (size_t)n,
                             .N = (size_t)hd,
                             .K = (size_t)S,
@@ -95,7 +109,7 @@ static int64_t plan(struct job *job, struct attention *a, const struct nn_sequen
 {
     int64_t first = 0;
     for (int64_t i = 0; i < n; i++) {
-        job[i] = (struct job){ seq[i], out, first };
+        job[i] = (struct job){ seq[i], out, first, NULL };
         out += seq[i].T * a->heads.H * a->heads.hd;
         first += a->heads.H * tiles(seq[i].T);
         a->room = math_max(a->room, math_min(seq[i].T, ROWS) * seq[i].S);
@@ -103,6 +117,22 @@ static int64_t plan(struct job *job, struct attention *a, const struct nn_sequen
     a->job = job;
     a->jobs = n;
     return first;
+}
+
+static void make_copies(struct nn *nn, struct job *job, const struct attention *a)
+{
+    for (int64_t i = 0; nn->watch && i < a->jobs; i++)
+        job[i].told =
+            nn_tensor(nn, 3, (int64_t[]){ a->heads.H, job[i].seq.T, job[i].seq.S }).data;
+}
+
+static void tell(const struct nn *nn, const struct attention *a)
+{
+    for (int64_t i = 0; nn->watch && !nn->failed && i < a->jobs; i++) {
+        const struct job *j = &a->job[i];
+        nn->watch->attention(nn->watch, &a->heads, i,
+                             tensor_3d(j->told, DT_F32, a->heads.H, j->seq.T, j->seq.S));
+    }
 }
 
 struct tensor nn_attention(struct nn *nn, struct nn_heads heads, const struct nn_sequence *seq,
@@ -121,8 +151,10 @@ struct tensor nn_attention(struct nn *nn, struct nn_heads heads, const struct nn
     int64_t count = plan(job, &a, seq, n, y.data);
     struct tensor scratch = nn_tensor(nn, 2, (int64_t[]){ pool_threads(nn->pool), a.room });
     a.scratch = scratch.data;
+    make_copies(nn, job, &a);
     if (scratch.data)
         pool_run(nn->pool, pieces, &a, count, count / (8 * pool_threads(nn->pool)) + 1);
+    tell(nn, &a);
     return y;
 }
 

@@ -16,11 +16,13 @@
 #include "tensor/tensor.h"
 
 struct kern;
+struct nn_watch;
 
 struct nn {
     struct arena *mem;       /* of the activations */
     struct pool *pool;       /* NULL: the caller alone */
     const struct kern *kern; /* nn_init() chose it */
+    struct nn_watch *watch;  /* told of what attention looks at; NULL: nobody */
     int failed;
 };
 
@@ -112,9 +114,17 @@ struct nn_heads {
     int64_t hd;
     float scale;
     bool causal;
+    bool cross; /* keys are of something else than the queries; for nn->watch alone */
 };
 struct tensor nn_attention(struct nn *nn, struct nn_heads heads, const struct nn_sequence *seq,
                            int64_t n);
+
+/* Told of the probabilities of each sequence of each nn_attention(), in order: p (H, T, S) f32,
+ * 0 where a key is not seen, gone after the call. Nothing is computed differently for it. */
+struct nn_watch {
+    void (*attention)(struct nn_watch *w, const struct nn_heads *heads, int64_t sequence,
+                      struct tensor p);
+};
 
 /* The same for a batch: q (B, T, D), k and v (B, S, D), tensors or columns of wider ones.
  * Gives (B, T, D). */
