@@ -25,6 +25,7 @@ static const char *const dtype_words[] = { "f32", "f16", NULL };
 static const struct opt opts[] = {
     OPT_MODEL(struct args, e.m),
     OPT_COMPUTE(struct args, e.m),
+    OPT_INT(struct args, e.jobs, 'j', "jobs", "N", 1, 256, "threads that read and decode"),
     OPT_STR(struct args, s.list, 'T', "files-from", "FILE", "images, one name a line"),
     OPT_FLAG(struct args, s.null, '0', "null", "names in FILE end in NUL"),
     OPT_FLAG(struct args, s.recursive, 'r', "recursive", "take the images in directories"),
@@ -73,6 +74,16 @@ static int next(void *ctx, struct record *rec)
     return source_next(((struct img_encode *)ctx)->source, rec);
 }
 
+static void prepare(void *ctx, struct record *rec, int slot)
+{
+    encode_prepare(&((struct img_encode *)ctx)->encode, rec, slot);
+}
+
+static bool ready(void *ctx)
+{
+    return source_ready(((struct img_encode *)ctx)->source);
+}
+
 static int step(void *ctx, struct stage_io *io, struct record **in, int n)
 {
     struct img_encode *g = ctx;
@@ -98,6 +109,9 @@ static int run(struct args *a, int operands)
                        .fail_fast = a->c.fail_fast,
                        .ctx = &g,
                        .open = open_model,
+                       .prepare = prepare,
+                       .helpers = encode_jobs(&a->e),
+                       .ahead = encode_ahead(&a->e),
                        .step = step,
                        .report = cli_report,
                        .say = a->c.verbose ? cli_warn : NULL };
@@ -106,6 +120,7 @@ static int run(struct args *a, int operands)
         if (!g.source)
             return -1;
         s.next = next;
+        s.ready = ready;
     }
     int rc = stage_run(&s);
     if (rc == 0 && g.source && g.records == 0)
@@ -113,7 +128,7 @@ static int run(struct args *a, int operands)
     if (rc < 0 && !g.source && g.records == 0)
         hint();
     if (a->c.verbose)
-        cached_report(&g.encode.cached);
+        encode_report(&g.encode);
     source_free(g.source);
     encode_close(&g.encode);
     return rc;

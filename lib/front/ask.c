@@ -22,22 +22,16 @@ struct ask {
     struct stages_gen gen;
     struct batch_args batch;
     struct opt_list questions;
-    const char *questions_file, *files_from, *template, *resize;
-    bool raw, null, recursive, json, jsonl, verbose, quiet, fail_fast;
+    struct stages_images images;
+    const char *questions_file, *template;
+    bool raw, json, jsonl, verbose, fail_fast;
     int format;
-    char **images;
-    int image_count;
     struct opt_list prompts; /* the questions in the template, same order */
     struct buf file;         /* the questions file's bytes */
-    const char *names;       /* in place of the images: a file of names ended by NUL, or NULL */
 };
 
 #define ASK_OPTS                                                                               \
-    STAGES_COMMON_OPTS(struct ask, common),                                                    \
-        OPT_STR(struct ask, files_from, 'T', "files-from", "FILE", "images, one name a line"), \
-        OPT_FLAG(struct ask, null, '0', "null", "names in FILE end in NUL"),                   \
-        OPT_FLAG(struct ask, recursive, 'r', "recursive", "descend into directories"),         \
-        OPT_STR(struct ask, resize, 0, "resize", "WORD", "pillow (default) or torchvision"),   \
+    STAGES_COMMON_OPTS(struct ask, common), STAGES_IMAGES_OPTS(struct ask, images),            \
         OPT_CHOICE(struct ask, format, 'f', "format", "WORD", format_words,                    \
                    "text, tsv, jsonl, json"),                                                  \
         OPT_FLAG(struct ask, json, 0, "json", "one JSON document"),                            \
@@ -101,29 +95,11 @@ static void make_prompts(struct ask *a)
         add(&a->prompts, a->raw ? a->questions.v[i] : fill(template, a->questions.v[i]));
 }
 
-static void add_images(struct pipeline *p, const struct ask *a)
-{
-    if (a->names) {
-        pipeline_arg(p, "-0");
-        pipeline_opt(p, "-T", a->names);
-        return;
-    }
-    pipeline_opt(p, "-T", a->files_from);
-    if (a->null)
-        pipeline_arg(p, "-0");
-    if (a->recursive)
-        pipeline_arg(p, "-r");
-    if (a->image_count)
-        pipeline_arg(p, "--");
-    for (int i = 0; i < a->image_count; i++)
-        pipeline_arg(p, a->images[i]);
-}
-
 static void make_pipeline(struct pipeline *p, const struct ask *a)
 {
     stages_img_encode(p, &a->common);
-    pipeline_opt(p, "--resize", a->resize);
-    add_images(p, a);
+    pipeline_opt(p, "--resize", a->images.resize);
+    stages_images(p, &a->images);
     stages_qformer(p, &a->common);
     stages_tokenize(p, &a->common);
     for (int i = 0; i < a->prompts.n; i++)
@@ -164,7 +140,7 @@ static int print_answers(struct format *o, const struct ask *a, int fd)
 
 static bool many(const struct ask *a)
 {
-    return a->image_count > 1 || a->files_from || a->recursive;
+    return a->images.count > 1 || a->images.files_from || a->images.recursive;
 }
 
 /* A stage's own failure has been said by the stage; ours is said here. */
@@ -225,10 +201,7 @@ static int ask_text(struct buf *out, const struct ask *a)
     struct ask bare = *a;
     struct pipeline p;
     bare.common = (struct stages_common){ .cache.off = true };
-    bare.images = NULL;
-    bare.image_count = 0;
-    bare.files_from = NULL;
-    bare.null = bare.recursive = false;
+    bare.images = (struct stages_images){ .resize = a->images.resize };
     pipeline_init(&p);
     make_pipeline(&p, &bare);
     int rc = pipeline_text(out, &p);
@@ -263,7 +236,7 @@ static int do_part(struct batch *b, struct ask *a, const struct format_keys *key
     struct format o = { .kind = FORMAT_JSONL, .keys = *keys, .f = batch_create(b, ".jsonl") };
     if (!o.f)
         return -1;
-    a->names = b->names.out.tmp;
+    batch_images(b, &a->images);
     format_begin(&o);
     if ((b->images && fill_part(&o, a) < 0) || format_end(&o) < 0 ||
         batch_publish(b, o.records, o.errors) < 0)
@@ -278,14 +251,13 @@ static int run_batch(struct ask *a, const struct format_keys *keys)
 {
     struct batch b = { 0 };
     struct buf asked = { 0 };
-    struct source_args s = { a->images, a->image_count, a->files_from, a->null, a->recursive };
     if (a->format != FORMAT_TEXT || a->json || a->jsonl || a->gen.stream)
         cli_usage_error("-o writes JSON lines when they are whole; expected no -f and no "
                         "--stream with it");
     stages_prepare(&a->common);
     int rc = ask_text(&asked, a);
     if (rc == 0)
-        rc = batch_open(&b, &a->batch, &s, (const char *)asked.data, a->common.model);
+        rc = batch_open(&b, &a->batch, &a->images, (const char *)asked.data, a->common.model);
     if (rc == 0 && a->verbose)
         cli_warn("%s: done before", b.base);
     rc = rc > 0 ? do_part(&b, a, keys) : rc == 0 ? b.errors != 0 : rc;
@@ -306,7 +278,7 @@ static int run(struct ask *a, const struct format_keys *keys)
 
 static void need_images(const struct ask *a, const char *what)
 {
-    if (!a->image_count && !a->files_from && isatty(STDIN_FILENO))
+    if (!a->images.count && !a->images.files_from && isatty(STDIN_FILENO))
         cli_usage_error("no image; expected %s", what);
 }
 
@@ -325,8 +297,8 @@ int front_ask(int argc, char **argv)
         add(&a.questions, argv[--argc]);
     if (a.questions.n == 0)
         cli_usage_error("no question; expected IMAGE... QUESTION or --question TEXT");
-    a.images = argv + i;
-    a.image_count = argc - i;
+    a.images.names = argv + i;
+    a.images.count = argc - i;
     need_images(&a, "IMAGE... QUESTION");
     make_prompts(&a);
     return run(&a, &(struct format_keys){ "image", "question", "answer" });
@@ -344,8 +316,8 @@ int front_caption(int argc, char **argv)
                       argc, argv, &a);
     if (argc - i > 1 && access(argv[argc - 1], F_OK) != 0)
         add(&a.questions, argv[--argc]);
-    a.images = argv + i;
-    a.image_count = argc - i;
+    a.images.names = argv + i;
+    a.images.count = argc - i;
     need_images(&a, "IMAGE... [PREFIX]");
     make_prompts(&a);
     if (!a.gen.max_new_tokens)

@@ -8,6 +8,7 @@
 #include "cli/env.h"
 #include "front/cached.h"
 #include "front/model.h"
+#include "front/source.h"
 #include "stage/cachedir.h"
 #include "store/identity.h"
 #include "store/json.h"
@@ -264,9 +265,11 @@ static void sweep(const struct batch *b)
     globfree(&g);
 }
 
-int batch_open(struct batch *b, const struct batch_args *a, const struct source_args *s,
+int batch_open(struct batch *b, const struct batch_args *a, const struct stages_images *im,
                const char *asked, const char *model)
 {
+    const struct source_args s = { im->names, im->count, im->files_from, im->null,
+                                   im->recursive };
     b->a = a;
     if (parse_shard(b, a->shard) < 0 || cachedir_mkdirs(a->out, 0777) < 0)
         return -1;
@@ -276,12 +279,20 @@ int batch_open(struct batch *b, const struct batch_args *a, const struct source_
         return err_set(ERR_IO, "%.80s...: name too long", a->out);
     sweep(b);
     struct sha256 *h = sha256_new();
-    int rc = h && open_file(&b->names, b, ".names") == 0 && list_names(b, h, s) == 0 &&
+    int rc = h && open_file(&b->names, b, ".names") == 0 && list_names(b, h, &s) == 0 &&
                      digest_work(b, h, asked, model) == 0
                  ? check_mark(b)
                  : -1;
     sha256_free(h);
     return rc;
+}
+
+void batch_images(const struct batch *b, struct stages_images *im)
+{
+    im->files_from = b->names.out.tmp;
+    im->null = true;
+    im->recursive = false;
+    im->count = 0;
 }
 
 static int put_digest(json_t *sums, const struct batch *b, const struct batch_file *f)

@@ -18,7 +18,7 @@
 #include "base/sha256.h"
 #include "cli/opt.h"
 #include "front/pipeline.h"
-#include "front/source.h"
+#include "front/stages.h"
 
 #include <stdint.h>
 #include <stdio.h>
@@ -56,10 +56,13 @@ struct batch {
     uint64_t errors; /* of an earlier run, when there is nothing to do */
 };
 
-/* Takes this part's names from the source. asked: what is to be done, as text; model: -m's
+/* Takes this part's names from the images. asked: what is to be done, as text; model: -m's
  * value. 1: to be done; 0: done before. A zeroed struct; close it in any case. */
-int batch_open(struct batch *b, const struct batch_args *a, const struct source_args *s,
+int batch_open(struct batch *b, const struct batch_args *a, const struct stages_images *im,
                const char *asked, const char *model);
+
+/* Makes im say this part's images alone. The batch keeps their names. */
+void batch_images(const struct batch *b, struct stages_images *im);
 
 /* A file of results: OUT/part-...SUFFIX, at most two. NULL with err set. */
 FILE *batch_create(struct batch *b, const char *suffix);

@@ -30,7 +30,7 @@ struct chat {
 
 static const struct opt opts[] = {
     STAGES_COMMON_OPTS(struct chat, common),
-    OPT_STR(struct chat, resize, 0, "resize", "WORD", "pillow (default) or torchvision"),
+    STAGES_RESIZE_OPT(struct chat, resize),
     OPT_FLAG(struct chat, jsonl, 0, "jsonl", "one JSON object a turn"),
     OPT_FLAG(struct chat, verbose, 'v', "verbose", "show the pipelines"),
     STAGES_GEN_OPTS(struct chat, gen),

@@ -22,13 +22,10 @@ static const char *const pool_words[] = { "cls", "mean", NULL };
 struct embed {
     struct stages_common common;
     struct batch_args batch;
-    const char *files_from, *resize;
-    bool null, recursive, verbose;
+    struct stages_images images;
+    bool verbose;
     int pool;
-    char **images;
-    int image_count;
 
-    const char *names; /* this part's */
     FILE *npy;
     int64_t D, rows;
     float *row; /* (D) */
@@ -36,10 +33,7 @@ struct embed {
 
 static const struct opt opts[] = {
     STAGES_COMMON_OPTS(struct embed, common),
-    OPT_STR(struct embed, files_from, 'T', "files-from", "FILE", "images, one name a line"),
-    OPT_FLAG(struct embed, null, '0', "null", "names in FILE end in NUL"),
-    OPT_FLAG(struct embed, recursive, 'r', "recursive", "descend into directories"),
-    OPT_STR(struct embed, resize, 0, "resize", "WORD", "pillow (default) or torchvision"),
+    STAGES_IMAGES_OPTS(struct embed, images),
     OPT_CHOICE(struct embed, pool, 0, "pool", "WORD", pool_words,
                "cls (default): the class token; mean: of the patches"),
     BATCH_OPTS(struct embed, batch),
@@ -108,20 +102,18 @@ static int read_rows(struct embed *e, struct format *o, int fd)
     return rc;
 }
 
-static void make_pipeline(struct pipeline *p, const struct embed *e, const char *names)
+static void make_pipeline(struct pipeline *p, const struct embed *e)
 {
     pipeline_init(p);
     stages_img_encode(p, &e->common);
-    pipeline_opt(p, "--resize", e->resize);
-    if (names)
-        pipeline_arg(p, "-0");
-    pipeline_opt(p, "-T", names);
+    pipeline_opt(p, "--resize", e->images.resize);
+    stages_images(p, &e->images);
 }
 
 static int fill_part(struct embed *e, struct format *o)
 {
     struct pipeline p;
-    make_pipeline(&p, e, e->names);
+    make_pipeline(&p, e);
     if ((e->verbose && stages_show(&p) < 0) || pipeline_start(&p, false) < 0)
         cli_die();
     batch_stop_on_signal(&p);
@@ -159,7 +151,7 @@ static int do_part(struct embed *e, struct batch *b)
     struct format o = { .kind = FORMAT_JSONL, .keys = { "image", "prompt", "text" } };
     o.f = batch_create(b, ".jsonl");
     e->npy = o.f ? batch_create(b, ".npy") : NULL;
-    e->names = b->names.out.tmp;
+    batch_images(b, &e->images);
     if (!e->npy || find_width(e) < 0 || put_header(e) < 0)
         return -1;
     format_begin(&o);
@@ -178,7 +170,8 @@ static int asked_text(struct buf *out, const struct embed *e)
     struct embed bare = *e;
     struct pipeline p;
     bare.common = (struct stages_common){ .cache.off = true };
-    make_pipeline(&p, &bare, NULL);
+    bare.images = (struct stages_images){ .resize = e->images.resize };
+    make_pipeline(&p, &bare);
     int rc = pipeline_text(out, &p);
     pipeline_release(&p);
     if (rc < 0 || buf_printf(out, " | pool %s", pool_words[e->pool]) < 0 || !buf_str(out))
@@ -190,11 +183,10 @@ static int run(struct embed *e)
 {
     struct batch b = { 0 };
     struct buf asked = { 0 };
-    struct source_args s = { e->images, e->image_count, e->files_from, e->null, e->recursive };
     stages_prepare(&e->common);
     int rc = asked_text(&asked, e);
     if (rc == 0)
-        rc = batch_open(&b, &e->batch, &s, (const char *)asked.data, e->common.model);
+        rc = batch_open(&b, &e->batch, &e->images, (const char *)asked.data, e->common.model);
     if (rc == 0 && e->verbose)
         cli_warn("%s: done before", b.base);
     rc = rc > 0 ? do_part(e, &b) : rc == 0 ? b.errors != 0 : rc;
@@ -213,11 +205,11 @@ int front_embed(int argc, char **argv)
                                               "JSON lines.",
                                      .opts = opts },
                       argc, argv, &e);
-    e.images = argv + i;
-    e.image_count = argc - i;
+    e.images.names = argv + i;
+    e.images.count = argc - i;
     if (!e.batch.out)
         cli_usage_error("no place for the vectors; expected -o DIR");
-    if (!e.image_count && !e.files_from)
+    if (!e.images.count && !e.images.files_from)
         cli_usage_error("no image; expected IMAGE... or -T FILE");
     return run(&e);
 }

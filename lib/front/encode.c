@@ -3,6 +3,7 @@
 
 #include "base/err.h"
 #include "base/io.h"
+#include "cli/die.h"
 #include "cli/env.h"
 #include "front/model.h"
 #include "nn/maps.h"
@@ -12,10 +13,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #define FILE_BYTES ((size_t)1 << 28) /* of one encoded image */
 #define SIDE_MOST  4096
 #define MAPS_MOST  ((size_t)60 << 20) /* of attention in one record */
+#define JOBS_MOST  8                  /* threads that decode, unless -j says otherwise */
 
 /* A record's pixels, or why it has none; or its result, from the cache. */
 struct encode_item {
@@ -154,14 +157,37 @@ static int open_model(struct encode *e, const char **model)
     return e->cached.cache ? 0 : ready(e);
 }
 
+int encode_jobs(const struct encode_args *a)
+{
+    int threads = env_threads(a->m.threads);
+    return a->jobs ? a->jobs : threads < JOBS_MOST ? threads : JOBS_MOST;
+}
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static int open_items(struct encode *e)
+{
+    int n = e->a.m.batch + encode_ahead(&e->a);
+    e->item = calloc((size_t)n, sizeof *e->item);
+    e->turn = calloc((size_t)e->a.m.batch, sizeof *e->turn);
+    if (!e->item || !e->turn)
+        return err_nomem("a batch");
+    for (e->items = 0; e->items < n; e->items++)
+        record_init(&e->item[e->items].entry);
+    return 0;
+}
+
 int encode_open(struct encode *e, const char **model)
 {
-    e->item = calloc((size_t)e->a.m.batch, sizeof *e->item);
-    if (!e->item)
-        return err_nomem("a batch");
+    if (open_items(e) < 0)
+        return -1;
     e->untrusted = !e->a.own_files && env_true("VQA_UNTRUSTED");
-    for (int i = 0; i < e->a.m.batch; i++)
-        record_init(&e->item[i].entry);
+    e->begun = now();
     e->limits = (struct image_limits){ .pixels = e->a.max_pixels,
                                        .no_exif = e->a.no_exif,
                                        .alpha = (enum image_alpha)e->a.alpha };
@@ -171,10 +197,11 @@ int encode_open(struct encode *e, const char **model)
 void encode_close(struct encode *e)
 {
     compute_close(&e->compute);
-    for (int i = 0; e->item && i < e->a.m.batch; i++)
-        record_release(&e->item[i].entry);
+    while (e->items)
+        record_release(&e->item[--e->items].entry);
     free(e->item);
     arena_release(&e->looks);
+    free(e->turn);
     cached_close(&e->cached);
 }
 
@@ -312,26 +339,20 @@ static int get_pixels(struct encode *e, struct record *rec, struct encode_item *
     return err_set(ERR_DATA, "no pixel_values, image or path in the record");
 }
 
-/* Records are decoded side by side. */
-static int prepare(void *ctx, int64_t begin, int64_t end, int worker)
+void encode_prepare(struct encode *e, struct record *rec, int slot)
 {
-    struct encode *e = ctx;
-    (void)worker;
-    for (int64_t i = begin; i < end; i++) {
-        struct encode_item *item = &e->item[i];
-        item->failed.kind = ERR_NONE;
-        item->keyed = item->hit = false;
-        if (get_pixels(e, e->in[i], item) < 0)
-            err_save(&item->failed);
-    }
-    return 0;
+    struct encode_item *item = &e->item[slot];
+    item->failed.kind = ERR_NONE;
+    item->keyed = item->hit = false;
+    if (get_pixels(e, rec, item) < 0)
+        err_save(&item->failed);
 }
 
 /* ---- the batch ---- */
 
 static int fail(struct encode *e, struct stage_io *io, int i)
 {
-    err_restore(&e->item[i].failed);
+    err_restore(&e->turn[i]->failed);
     return stage_fail(io, e->in[i]);
 }
 
@@ -377,7 +398,7 @@ static int put_embeds(struct encode *e, struct record *rec, const struct encode_
 static int forward(struct tensor *out, struct encode *e, int from, int n)
 {
     struct nn *nn = &e->compute.nn;
-    struct tensor one = e->item[from].pixels, all = { NULL, DT_F32, 4, { n, 3 } };
+    struct tensor one = e->turn[from]->pixels, all = { NULL, DT_F32, 4, { n, 3 } };
     all.dim[2] = one.dim[1];
     all.dim[3] = one.dim[2];
     arena_reset(nn->mem);
@@ -385,9 +406,13 @@ static int forward(struct tensor *out, struct encode *e, int from, int n)
     if (!all.data)
         return -1;
     for (int i = 0; i < n; i++)
-        memcpy((char *)all.data + (size_t)i * tensor_bytes(one), e->item[from + i].pixels.data,
+        memcpy((char *)all.data + (size_t)i * tensor_bytes(one), e->turn[from + i]->pixels.data,
                tensor_bytes(one));
-    return vit_forward(out, e->vit, nn, all, e->a.interpolate);
+    double begun = now();
+    int rc = vit_forward(out, e->vit, nn, all, e->a.interpolate);
+    e->ended = now();
+    e->busy += e->ended - begun;
+    return rc;
 }
 
 static int forward_watched(struct tensor *out, struct nn_maps *maps, struct encode *e, int from,
@@ -442,7 +467,7 @@ static int encode_run(struct encode *e, struct stage_io *io, int from, int n)
     struct nn_maps maps = { 0 };
     int rc = e->a.pixels ? 0 : forward_watched(&out, &maps, e, from, n);
     for (int i = from; i < from + n; i++) {
-        struct encode_item *item = &e->item[i];
+        struct encode_item *item = e->turn[i];
         if (rc < 0 || put_pixels(e, e->in[i], item->pixels) < 0 ||
             put_embeds(e, e->in[i], item, out, i - from) < 0 ||
             put_looks(e, e->in[i], &maps, i - from) < 0)
@@ -456,7 +481,7 @@ static int encode_run(struct encode *e, struct stage_io *io, int from, int n)
 /* What needs no computing: a failure, or a result of the cache. */
 static int settle(struct encode *e, struct stage_io *io, int i)
 {
-    struct encode_item *item = &e->item[i];
+    struct encode_item *item = e->turn[i];
     if (item->failed.kind)
         return fail(e, io, i);
     if (put_pixels(e, e->in[i], item->pixels) < 0 ||
@@ -475,8 +500,8 @@ static bool settled(const struct encode_item *item)
 static int alike(const struct encode *e, int i, int n)
 {
     int k = i + 1;
-    while (k < n && !settled(&e->item[k]) &&
-           tensor_same_shape(e->item[k].pixels, e->item[i].pixels))
+    while (k < n && !settled(e->turn[k]) &&
+           tensor_same_shape(e->turn[k]->pixels, e->turn[i]->pixels))
         k++;
     return k - i;
 }
@@ -492,13 +517,21 @@ static int compute(struct encode *e, struct stage_io *io, int from, int n)
 int encode_step(struct encode *e, struct stage_io *io, struct record **in, int n)
 {
     e->in = in;
-    if (pool_run(e->compute.pool, prepare, e, n, 1) < 0)
-        return -1;
+    for (int i = 0; i < n; i++)
+        e->turn[i] = &e->item[stage_slot(io, in[i])];
     for (int i = 0, run = 1; i < n; i += run) {
-        bool done = settled(&e->item[i]);
+        bool done = settled(e->turn[i]);
         run = done ? 1 : alike(e, i, n);
         if ((done ? settle(e, io, i) : compute(e, io, i, run)) < 0)
             return -1;
     }
     return 0;
+}
+
+void encode_report(const struct encode *e)
+{
+    cached_report(&e->cached);
+    if (e->busy > 0)
+        cli_warn("the encoder was busy %.1f %% of %.1f s",
+                 100 * e->busy / (e->ended - e->begun), e->ended - e->begun);
 }

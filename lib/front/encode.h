@@ -20,6 +20,7 @@ struct encode_args {
     int attention;            /* enum encode_attention */
     const char *image_size;   /* "N" or "HxW": another size than the checkpoint's, or NULL */
     int max_pixels;           /* 0: as image.h says */
+    int jobs;                 /* threads that read and decode ahead; 0: encode_jobs() */
     bool no_exif, interpolate, pixels, keep;
     bool own_files; /* paths come from this command's user, not from a stream */
 };
@@ -40,16 +41,32 @@ struct encode {
     struct vit *vit; /* NULL with pixels, and with a cache until its first miss */
     struct cached cached;
     struct arena looks;       /* what the images of the run at hand look at */
-    struct encode_item *item; /* of the batch at hand */
-    struct record **in;
+    struct encode_item *item; /* by slot (stage.h) */
+    int items;
+    struct record **in; /* the batch at hand, and its items */
+    struct encode_item **turn;
+    double begun, ended,
+        busy; /* seconds: when it was opened, the last time it computed, in sum */
 };
+
+/* How many threads are to run encode_prepare(), and how many records are read ahead for them:
+ * enough for the next batch to be there when this one is done. */
+int encode_jobs(const struct encode_args *a);
+static inline int encode_ahead(const struct encode_args *a)
+{
+    return a->m.batch + encode_jobs(a);
+}
 
 /* Finds the model; with a.pixels only its preprocessing is opened. A zeroed struct with a set;
  * close it also after a failure. *model: its fingerprint, or as it was. */
 int encode_open(struct encode *e, const char **model);
 void encode_close(struct encode *e);
 
-/* stage.h's step for up to a.m.batch records. */
+/* stage.h's prepare, and its step for up to a.m.batch records. */
+void encode_prepare(struct encode *e, struct record *rec, int slot);
 int encode_step(struct encode *e, struct stage_io *io, struct record **in, int n);
+
+/* For --verbose: what the cache had, and how much of the time the encoder computed. */
+void encode_report(const struct encode *e);
 
 #endif

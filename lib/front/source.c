@@ -3,12 +3,12 @@
 
 #include "base/err.h"
 #include "base/io.h"
+#include "front/names.h"
 #include "image/image.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -28,9 +28,7 @@ struct level {
 struct source {
     const struct source_args *a;
     int next; /* operand */
-    FILE *list;
-    char *line; /* of the list */
-    size_t cap;
+    struct names list;
     struct level *dir;
     struct buf path; /* the present file's */
 };
@@ -41,14 +39,10 @@ struct source *source_new(const struct source_args *a)
     if (!s)
         return err_null(ERR_OS, "out of memory for a list of files");
     s->a = a;
-    if (a->list)
-        s->list = strcmp(a->list, "-") ? fopen(a->list, "re") : stdin;
-    if (a->list && !s->list) {
-        err_sys(ERR_NOINPUT, "%s", a->list);
-        free(s);
-        return NULL;
-    }
-    return s;
+    if (!a->list || names_open(&s->list, a->list, a->null) == 0)
+        return s;
+    free(s);
+    return NULL;
 }
 
 static void pop(struct source *s)
@@ -68,9 +62,7 @@ void source_free(struct source *s)
         return;
     while (s->dir)
         pop(s);
-    if (s->list && s->list != stdin)
-        fclose(s->list);
-    free(s->line);
+    names_close(&s->list);
     buf_release(&s->path);
     free(s);
 }
@@ -155,19 +147,14 @@ static int walk(struct source *s)
     return 0;
 }
 
-/* The next name that was given: an operand, or a line of the list. NULL at the end. */
-static const char *next_name(struct source *s)
+/* The next name that was given, an operand or one of the list: 1, 0 at the end, -1. */
+static int next_name(const char **name, struct source *s)
 {
+    *name = NULL;
     if (s->next < s->a->count)
-        return s->a->names[s->next++];
-    int end = s->a->null ? '\0' : '\n';
-    for (ssize_t n; s->list && (n = getdelim(&s->line, &s->cap, end, s->list)) > 0;) {
-        if (s->line[n - 1] == end)
-            s->line[--n] = '\0';
-        if (n > 0)
-            return s->line;
-    }
-    return NULL;
+        *name = s->a->names[s->next++];
+    int got = *name ? 1 : s->a->list ? names_next(name, &s->list) : 0;
+    return got < 0 ? err_wrap("%s", s->a->list) : got;
 }
 
 static int put(struct record *rec, const char *path, bool is_file)
@@ -205,9 +192,9 @@ int source_next(struct source *s, struct record *rec)
         if (got > 0)
             return put(rec, (const char *)s->path.data, true);
         bool operand = s->next < s->a->count;
-        const char *name = next_name(s);
-        if (!name)
-            return s->list && ferror(s->list) ? err_sys(ERR_IO, "%s", s->a->list) : 0;
+        const char *name;
+        if ((got = next_name(&name, s)) <= 0)
+            return got;
         if (operand && !strcmp(name, "-"))
             return put_stdin(rec);
         int down = s->a->recursive && io_is_dir(name) ? push(s, name) : 0;
@@ -216,4 +203,9 @@ int source_next(struct source *s, struct record *rec)
         if (!down)
             return put(rec, name, true);
     }
+}
+
+bool source_ready(struct source *s)
+{
+    return s->dir || s->next < s->a->count || !s->a->list || names_ready(&s->list);
 }

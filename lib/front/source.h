@@ -28,4 +28,7 @@ void source_free(struct source *s);
  * 0 at the end, -1. rec comes cleared. */
 int source_next(struct source *s, struct record *rec);
 
+/* Whether source_next() would not wait for a list that comes through a pipe. */
+bool source_ready(struct source *s);
+
 #endif

@@ -43,6 +43,20 @@ void stages_img_encode(struct pipeline *p, const struct stages_common *c)
     cache(p, &c->cache);
 }
 
+void stages_images(struct pipeline *p, const struct stages_images *im)
+{
+    pipeline_opt(p, "-j", im->jobs);
+    pipeline_opt(p, "-T", im->files_from);
+    if (im->null)
+        pipeline_arg(p, "-0");
+    if (im->recursive)
+        pipeline_arg(p, "-r");
+    if (im->count)
+        pipeline_arg(p, "--");
+    for (int i = 0; i < im->count; i++)
+        pipeline_arg(p, im->names[i]);
+}
+
 void stages_qformer(struct pipeline *p, const struct stages_common *c)
 {
     compute(p, "qformer", c);

@@ -58,11 +58,29 @@ struct stages_common {
         OPT_STR(S, field.cache.max, 0, "cache-max", "SIZE", "keep about so much, as 20G"),     \
         OPT_FLAG(S, field.cache.off, 0, "no-cache", "keep and use nothing")
 
+/* Which images, and how img-encode reads them; as given, NULL for the default. */
+struct stages_images {
+    const char *files_from, *resize, *jobs;
+    bool null, recursive;
+    char **names; /* operands */
+    int count;
+};
+#define STAGES_RESIZE_OPT(S, field)                                                            \
+    OPT_STR(S, field, 0, "resize", "WORD", "pillow (default) or torchvision")
+#define STAGES_IMAGES_OPTS(S, field)                                                           \
+    OPT_STR(S, field.files_from, 'T', "files-from", "FILE", "images, one name a line"),        \
+        OPT_FLAG(S, field.null, '0', "null", "names in FILE end in NUL"),                      \
+        OPT_FLAG(S, field.recursive, 'r', "recursive", "descend into directories"),            \
+        OPT_STR(S, field.jobs, 'j', "jobs", "N", "threads that read and decode images"),       \
+        STAGES_RESIZE_OPT(S, field.resize)
+
 /* To be called once the options are read. */
 void stages_prepare(struct stages_common *c);
 
 /* One command each; the caller adds what is its own. */
 void stages_img_encode(struct pipeline *p, const struct stages_common *c);
+/* Those of img-encode's arguments that say which images: they end its command line. */
+void stages_images(struct pipeline *p, const struct stages_images *im);
 void stages_qformer(struct pipeline *p, const struct stages_common *c);
 void stages_tokenize(struct pipeline *p, const struct stages_common *c);
 void stages_generate(struct pipeline *p, const struct stages_common *c,

@@ -1,6 +1,7 @@
 /* stage.c - read, step, write: see stage.h. */
 #include "stage/stage.h"
 
+#include "base/ahead.h"
 #include "base/err.h"
 #include "base/outfile.h"
 
@@ -17,9 +18,10 @@ struct stage_io {
     struct wire_writer *out;
     int in_fd, out_fd;
     struct outfile file; /* the output, unless it is standard output */
-    struct record *batch;
-    struct record **ready; /* pointers to the first `n` of them, for step */
-    int n;
+    struct record *ring; /* records read and not yet worked on: `held` from `first` on */
+    int slots, first, held;
+    struct record **ready; /* for step: pointers to a batch of them */
+    struct ahead *ahead;   /* those who prepare, or NULL */
 };
 
 static bool is_stdio(const char *name)
@@ -66,23 +68,29 @@ static int publish(struct stage_io *io)
     return io->file.path ? outfile_publish(&io->file) : 0;
 }
 
-static int alloc_batch(struct stage_io *io)
+int stage_slots(const struct stage *s)
 {
-    size_t n = io->s->batch > 0 ? (size_t)io->s->batch : 1;
-    io->batch = calloc(n, sizeof *io->batch);
+    return (s->batch > 0 ? s->batch : 1) + s->ahead;
+}
+
+static int alloc_ring(struct stage_io *io)
+{
+    size_t n = (size_t)stage_slots(io->s);
+    io->ring = calloc(n, sizeof *io->ring);
     io->ready = calloc(n, sizeof *io->ready);
-    if (!io->batch || !io->ready)
+    if (!io->ring || !io->ready)
         return err_nomem("records");
-    for (size_t i = 0; i < n; i++)
-        record_init(&io->batch[i]);
+    for (io->slots = 0; io->slots < (int)n; io->slots++)
+        record_init(&io->ring[io->slots]);
     return 0;
 }
 
 static void close_all(struct stage_io *io)
 {
-    for (int i = 0; io->batch && i < (io->s->batch > 0 ? io->s->batch : 1); i++)
-        record_release(&io->batch[i]);
-    free(io->batch);
+    ahead_free(io->ahead);
+    while (io->slots)
+        record_release(&io->ring[--io->slots]);
+    free(io->ring);
     free(io->ready);
     wire_reader_free(io->in);
     wire_writer_free(io->out);
@@ -97,15 +105,28 @@ void stage_abort(const char *program)
         wire_abort(STDOUT_FILENO, program);
 }
 
+static void prepare(void *ctx, int slot)
+{
+    struct stage_io *io = ctx;
+    io->s->prepare(io->s->ctx, &io->ring[slot], slot);
+}
+
+static int start_helpers(struct stage_io *io)
+{
+    if (io->s->prepare)
+        io->ahead = ahead_new(io->s->helpers, io->slots, prepare, io);
+    return io->s->prepare && !io->ahead ? -1 : 0;
+}
+
 /* The model is loaded between the input's header and ours: a stage that gets nothing, or the
  * wrong thing, says so without reading gigabytes first. */
 static int begin(struct stage_io *io)
 {
     const struct stage *s = io->s;
     const char *model = NULL;
-    if (open_input(io) < 0 || open_output(io) < 0 || alloc_batch(io) < 0)
+    if (open_input(io) < 0 || open_output(io) < 0 || alloc_ring(io) < 0)
         return -1;
-    if (s->open && s->open(s->ctx, io, &model) < 0)
+    if ((s->open && s->open(s->ctx, io, &model) < 0) || start_helpers(io) < 0)
         return -1;
     struct wire_producer me = { s->program, VQA_VERSION, model, s->args };
     io->out = wire_writer_new(io->out_fd, io->in, &me);
@@ -131,47 +152,86 @@ int stage_fail(struct stage_io *io, struct record *rec)
     return record_put_error(rec, io->s->program) < 0 ? -1 : stage_emit(io, rec);
 }
 
-static int run_batch(struct stage_io *io)
+static struct record *held(const struct stage_io *io, int i)
 {
-    if (io->n == 0)
-        return 0;
-    for (int i = 0; i < io->n; i++)
-        io->ready[i] = &io->batch[i];
-    int n = io->n;
-    io->n = 0;
-    return io->s->step(io->s->ctx, io, io->ready, n);
+    return &io->ring[(io->first + i) % io->slots];
 }
 
-static int read_one(struct stage_io *io, struct record *rec)
+int stage_slot(const struct stage_io *io, const struct record *rec)
 {
-    if (!io->s->next)
-        return wire_read(io->in, rec);
-    record_clear(rec);
-    return io->s->next(io->s->ctx, rec);
+    return (int)(rec - io->ring);
 }
 
-/* Error records pass on untouched, in their place: what waits before them goes first. A batch
- * does not wait for records that nobody has sent yet: a conversation is not held up. */
+/* A record more into the ring. */
+static int read_one(struct stage_io *io)
+{
+    struct record *rec = held(io, io->held);
+    int got;
+    if (io->s->next) {
+        record_clear(rec);
+        got = io->s->next(io->s->ctx, rec);
+    } else {
+        got = wire_read(io->in, rec);
+    }
+    if (got <= 0)
+        return got;
+    io->held++;
+    if (io->ahead && !record_is_error(rec))
+        ahead_begin(io->ahead, stage_slot(io, rec));
+    return got;
+}
+
+/* Nothing waits for records that nobody has sent yet: a conversation is not held up. */
+static bool reads_on(const struct stage_io *io)
+{
+    if (io->held == io->slots)
+        return false;
+    if (io->held == 0)
+        return true;
+    return io->in ? wire_ready(io->in) : !io->s->ready || io->s->ready(io->s->ctx);
+}
+
+static void drop_first(struct stage_io *io, int n)
+{
+    io->first = (io->first + n) % io->slots;
+    io->held -= n;
+}
+
+/* The oldest records: an error record passes on untouched, in its place; others together, as
+ * many as go. */
+static int work(struct stage_io *io)
+{
+    int limit = io->s->batch > 0 ? io->s->batch : 1, n = 0;
+    if (record_is_error(held(io, 0))) {
+        int rc = stage_emit(io, held(io, 0));
+        drop_first(io, 1);
+        return rc;
+    }
+    for (; n < io->held && n < limit && !record_is_error(held(io, n)); n++) {
+        io->ready[n] = held(io, n);
+        if (io->ahead)
+            ahead_wait(io->ahead, stage_slot(io, io->ready[n]));
+    }
+    int rc = io->s->step(io->s->ctx, io, io->ready, n);
+    drop_first(io, n);
+    return rc;
+}
+
+/* What was read completely before the input broke off is still answered. */
 static int loop(struct stage_io *io)
 {
-    int limit = io->s->batch > 0 ? io->s->batch : 1, got;
-    while ((got = read_one(io, &io->batch[io->n])) > 0) {
-        struct record *rec = &io->batch[io->n];
-        if (record_is_error(rec)) {
-            struct record error = *rec; /* its memory stays in this slot */
-            if (run_batch(io) < 0 || stage_emit(io, &error) < 0)
-                return -1;
-            continue;
-        }
-        bool more = ++io->n < limit && (!io->in || wire_ready(io->in));
-        if (!more && run_batch(io) < 0)
+    struct err_saved e;
+    int got = 1;
+    err_save(&e);
+    for (;;) {
+        while (got > 0 && reads_on(io))
+            if ((got = read_one(io)) < 0)
+                err_save(&e);
+        if (io->held == 0)
+            break;
+        if (work(io) < 0)
             return -1;
     }
-    /* What was read completely before the input broke off is still answered. */
-    struct err_saved e;
-    err_save(&e);
-    if (run_batch(io) < 0)
-        return -1;
     err_restore(&e);
     return got;
 }

@@ -31,6 +31,16 @@ struct stage {
      * stream. rec comes cleared. */
     int (*next)(void *ctx, struct record *rec);
 
+    /* Whether next() would give something, or the end, without waiting. NULL: always. */
+    bool (*ready)(void *ctx);
+
+    /* What can be done to a record before its turn, by one of `helpers` threads while step()
+     * computes on earlier ones; done when step() gets it. slot: where the record lies, from 0
+     * to stage_slots() - 1; stage_slot() tells it to step(). NULL: nothing. */
+    void (*prepare)(void *ctx, struct record *rec, int slot);
+    int helpers;
+    int ahead; /* records read on before the batch at hand is done */
+
     /* Works on n records, none of them an error record: for each of them, in order, any number
      * of stage_emit() or one stage_fail(). Gives 0, or -1 if the run cannot go on. */
     int (*step)(void *ctx, struct stage_io *io, struct record **in, int n);
@@ -43,6 +53,10 @@ struct stage {
 };
 
 int stage_run(const struct stage *s);
+
+/* How many records are in memory at most, and where one of step()'s lies among them. */
+int stage_slots(const struct stage *s);
+int stage_slot(const struct stage_io *io, const struct record *rec);
 
 /* Writes a record to the output. -1 ends the run: the step returns it. */
 int stage_emit(struct stage_io *io, const struct record *rec);

@@ -108,6 +108,45 @@ for r in m.Unpacker(open(sys.argv[1], "rb"), max_buffer_size=0):
     done
 }
 
+@test "-j: the same bytes from any number of decoders, with bad images among good ones" {
+    need_fixture images/astronaut.png
+    echo not a picture >bad
+    local i opts
+    for i in 1 2 3 4; do
+        printf '%s\n' "$images/astronaut.png" bad "$images/gray.png" nowhere "$images/exif6.jpg" "$images/one_pixel.png"
+    done >list
+    img-encode -m "$old" -j 1 -b 1 -T list -o one 2>/dev/null || [ $? -eq 1 ]
+    [ "$(fields one | wc -l)" -eq 24 ]
+    for opts in "" "-j 2 -b 3" "-j 16 -b 1" "-j 3 -b 16 --cache=c" "-j 5 --cache=c"; do
+        # shellcheck disable=SC2086 # several words
+        img-encode -m "$old" $opts -T list -o out 2>/dev/null || [ $? -eq 1 ]
+        cmp one out
+    done
+    status_is 65 img-encode -m "$old" -j 4 --fail-fast -T list -o none
+    [ ! -e none ]
+    img-encode -m "$old" -v "$images/gray.png" 2>log >/dev/null
+    grep -Eq 'the encoder was busy [0-9.]+ % of [0-9.]+ s' log
+    status_is 64 img-encode -m "$old" -j 0 "$images/gray.png"
+}
+
+@test "-T -: no image waits for names that have not come yet" {
+    need_fixture images/gray.png
+    mkfifo names
+    img-encode -m "$old" -T - <names | cat >out &
+    exec 7>names
+    echo "$images/gray.png" >&7
+    local i
+    for ((i = 0; i < 200; i++)); do
+        [ "$(stat -c %s out)" -gt 1000 ] && break
+        sleep 0.05
+    done
+    [ "$(stat -c %s out)" -gt 1000 ]
+    printf '%s\n\n%s' "$images/one_pixel.png" "$images/rgba.png" >&7
+    exec 7>&-
+    wait $!
+    [ "$(fields out | wc -l)" -eq 3 ]
+}
+
 @test "a path, the bytes or the pixels in a record: the same as the file itself" {
     need_fixture images/small_64x48.png
     cp "$images/small_64x48.png" a.png

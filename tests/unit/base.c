@@ -1,4 +1,5 @@
 /* base.c - lib/base and lib/tensor: what everything else leans on. */
+#include "base/ahead.h"
 #include "base/arena.h"
 #include "base/base64.h"
 #include "base/buf.h"
@@ -71,6 +72,30 @@ static void test_pool(void)
     ok(rc == 0 && wrong == 0, "every index is worked on exactly once");
     fails(pool_run(p, failing, NULL, 1000, 10), ERR_DATA, "item 500");
     pool_free(p);
+}
+
+static void count_slot(void *ctx, int slot)
+{
+    ((int *)ctx)[slot]++;
+}
+
+static void test_ahead(void)
+{
+    int v[5] = { 0 }, wrong = 0;
+    struct ahead *a = ahead_new(3, 5, count_slot, v);
+    for (int i = 0; i < 5000 + 5; i++) {
+        if (i >= 5) {
+            ahead_wait(a, i % 5);
+            wrong += v[i % 5] != i / 5;
+        }
+        if (i < 5000)
+            ahead_begin(a, i % 5);
+    }
+    ok(wrong == 0, "work begun ahead is done once, and when it is waited for");
+    for (int i = 0; i < 5; i++)
+        ahead_begin(a, i);
+    ahead_free(a);
+    ok(v[0] <= 1001 && v[4] <= 1001, "what nobody waits for ends with the threads");
 }
 
 static void test_halves(void)
@@ -153,6 +178,7 @@ int main(void)
     test_err();
     test_arena();
     test_pool();
+    test_ahead();
     test_halves();
     test_tensor();
     test_io();
