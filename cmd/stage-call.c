@@ -3,13 +3,11 @@
 #include "cli/die.h"
 #include "cli/opt.h"
 #include "serve/call.h"
-
-#include <stdio.h>
-#include <unistd.h>
+#include "stage/stage.h"
 
 struct args {
     int connect, lost, timeout, window;
-    const char *key, *server_key;
+    const char *key, *server_key, *out;
     bool info, metrics, verbose;
 };
 
@@ -23,6 +21,7 @@ static const struct opt opts[] = {
     OPT_INT(struct args, window, 0, "window", "N", 1, 128, "records unanswered at once"),
     OPT_STR(struct args, key, 0, "key", "FILE", "secret key of this client"),
     OPT_STR(struct args, server_key, 0, "server-key", "FILE", "public key of the servers"),
+    OPT_OUTPUT(struct args, out),
     OPT_FLAG(struct args, info, 0, "info", "print what a server serves, and its load"),
     OPT_FLAG(struct args, metrics, 0, "metrics", "print a server's counters, for Prometheus"),
     OPT_FLAG(struct args, verbose, 'v', "verbose", "say on standard error what is done"),
@@ -35,15 +34,20 @@ int main(int argc, char **argv)
     int first = cli_start(
         &(struct cli){ .name = "stage-call",
                        .usage = "[--key FILE --server-key FILE] "
-                                "ENDPOINT[,ENDPOINT...]\n"
+                                "ENDPOINT[,ENDPOINT...] [FILE]\n"
                                 "--info | --metrics ENDPOINT",
                        .about = "Send records through a filter that stage-serve "
                                 "serves; order is kept.",
-                       .opts = opts },
+                       .opts = opts,
+                       .on_usage_error = stage_abort },
         argc, argv, &a);
-    if (argc - first != 1)
-        cli_usage_error("expected one operand, the endpoints");
+    int operands = argc - first, most = a.info || a.metrics ? 1 : 2;
+    if (operands < 1 || operands > most)
+        cli_usage_error("%d operands, expected the endpoints%s", operands,
+                        most == 2 ? " and at most one file" : "");
     struct call_config c = { .endpoints = argv[first],
+                             .input = argv[first + 1],
+                             .output = a.out,
                              .connect_s = a.connect,
                              .lost_s = a.lost,
                              .timeout_s = a.timeout,
@@ -55,7 +59,5 @@ int main(int argc, char **argv)
                              .say = a.verbose ? cli_warn : NULL };
     if (a.info || a.metrics)
         return cli_finish(call_ask(&c, a.metrics));
-    if (isatty(STDIN_FILENO) || isatty(STDOUT_FILENO))
-        cli_usage_error("records come and go on pipes, not on a terminal");
     return cli_finish(call_run(&c));
 }

@@ -72,9 +72,11 @@ void port_recheck(struct port *p);
 
 struct port_stats {
     uint64_t accepted, denied,
-        malformed; /* connections; refused keys; messages not of two frames */
+        malformed;       /* connections; refused keys; messages not of two frames */
+    uint64_t handshakes; /* that failed: no keys, a wrong server's, no ZMTP at all, too slow */
     uint64_t cut_idle, cut_unfinished, cut_crowd, cut_slow;
     int connections;
+    char denied_key[PORT_KEY], denied_from[64]; /* the last one; empty: not known */
 };
 struct port_stats port_stats(const struct port *p);
 

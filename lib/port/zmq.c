@@ -288,6 +288,17 @@ static bool zap_allows(const struct port *p, int n, unsigned char frame[ZAP_FRAM
     return p->cfg.allowed(p->cfg.ctx, key);
 }
 
+static void denied(struct port *p, const char *key, const char *from, int n)
+{
+    p->stats.denied++;
+    snprintf(p->stats.denied_key, sizeof p->stats.denied_key, "%s", key);
+    snprintf(p->stats.denied_from, sizeof p->stats.denied_from, "%.*s",
+             n < 0    ? 0
+             : n > 63 ? 63
+                      : n,
+             from);
+}
+
 static void answer_zap(struct port *p)
 {
     unsigned char frame[ZAP_FRAMES][256];
@@ -297,7 +308,8 @@ static void answer_zap(struct port *p)
     if (n == 0)
         return;
     bool yes = zap_allows(p, n, frame, len, key);
-    p->stats.denied += !yes;
+    if (!yes)
+        denied(p, key, (const char *)frame[3], len[3]);
     zmq_send(p->zap, "1.0", 3, ZMQ_SNDMORE);
     zmq_send(p->zap, frame[1], (size_t)(len[1] > 255 ? 0 : len[1]), ZMQ_SNDMORE);
     zmq_send(p->zap, yes ? "200" : "400", 3, ZMQ_SNDMORE);
@@ -360,6 +372,9 @@ static void note(struct port *p, int event, int value, int64_t now)
         accepted(p, value, now);
     else if (p->binds && (event == ZMQ_EVENT_DISCONNECTED || event == ZMQ_EVENT_CLOSED))
         closed(p, value);
+    else if (p->binds && (event == ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL ||
+                          event == ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL))
+        p->stats.handshakes++;
     else if (event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED)
         p->trouble = PORT_OK;
     else if (event == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH)

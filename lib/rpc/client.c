@@ -189,13 +189,32 @@ static void take_reply(struct rpc_client *c, const struct rpc_client_event *ev, 
     }
 }
 
+static struct rpc_action *to_server(const struct rpc_client *c, int i, enum rpc_type type,
+                                    struct rpc_actions *out)
+{
+    struct rpc_action *a = rpc_act(out, RPC_SEND);
+    a->peer = (uint32_t)i;
+    a->head.type = (uint8_t)type;
+    a->head.session = c->cfg.session;
+    return a;
+}
+
+/* What waits there for us need not be done. */
+static void leave(struct rpc_client *c, struct rpc_actions *out)
+{
+    c->over = true;
+    for (int i = 0; i < c->cfg.servers; i++)
+        if (c->s[i].state != S_HELLO)
+            to_server(c, i, RPC_BYE, out);
+}
+
 /* server: whose fault it is, or all of them (-1). */
 static void give_up(struct rpc_client *c, int server, int kind, const char *text,
                     struct rpc_actions *out)
 {
     if (c->over)
         return;
-    c->over = true;
+    leave(c, out);
     struct rpc_action *a = rpc_act(out, RPC_GIVE_UP);
     a->worker = server;
     a->kind = kind;
@@ -237,16 +256,6 @@ static void lose(struct rpc_client *c, int i, int64_t now, struct rpc_actions *o
             unsend(c, nth(c, k), now, out);
     *s = (struct server){ .met = s->met, .hello_at = now, .ping = s->ping, .pong = s->ping };
     rpc_act(out, RPC_RESET)->peer = (uint32_t)i;
-}
-
-static struct rpc_action *to_server(const struct rpc_client *c, int i, enum rpc_type type,
-                                    struct rpc_actions *out)
-{
-    struct rpc_action *a = rpc_act(out, RPC_SEND);
-    a->peer = (uint32_t)i;
-    a->head.type = (uint8_t)type;
-    a->head.session = c->cfg.session;
-    return a;
 }
 
 static void hello(struct rpc_client *c, int i, int64_t now, struct rpc_actions *out)
@@ -470,10 +479,7 @@ static void write_ready(struct rpc_client *c, struct rpc_actions *out)
         pop(c, out);
     }
     if (c->ended && !c->over && c->met) { /* whose header says what an empty answer is of */
-        c->over = true;
-        for (int i = 0; i < c->cfg.servers; i++)
-            if (c->s[i].state != S_HELLO)
-                to_server(c, i, RPC_BYE, out);
+        leave(c, out);
         rpc_act(out, RPC_FINISH);
     }
 }

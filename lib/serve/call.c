@@ -3,11 +3,13 @@
 
 #include "base/err.h"
 #include "base/io.h"
+#include "base/outfile.h"
 #include "port/port.h"
 #include "rpc/client.h"
 #include "serve/keys.h"
 #include "wire/wire.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,6 +31,8 @@ struct call {
     struct port_keys keys;
     struct rpc_client *core;
     struct rpc_actions acts;
+    int in_fd, out_fd;
+    struct outfile file; /* the output, unless it is standard output */
     struct wire_reader *in;
     struct wire_writer *out;
     struct buf via; /* of the first server that said WELCOME: all must serve the same */
@@ -116,6 +120,9 @@ static void close_call(struct call *c)
     rpc_actions_release(&c->acts);
     wire_reader_free(c->in);
     wire_writer_free(c->out);
+    outfile_discard(&c->file);
+    if (c->in_fd > STDIN_FILENO)
+        close(c->in_fd);
     buf_release(&c->via);
     record_release(&c->rec);
     explicit_bzero(&c->keys, sizeof c->keys);
@@ -217,7 +224,7 @@ static int meet(struct call *c, const struct rpc_action *a)
         if (x <= 0)
             return 0;
     }
-    c->out = wire_writer_join(STDOUT_FILENO, c->in, via, n);
+    c->out = wire_writer_join(c->out_fd, c->in, via, n);
     return c->out ? buf_append(&c->via, via, n) : err_wrap("%s", c->name[a->peer]);
 }
 
@@ -375,7 +382,7 @@ static int loop(struct call *c)
             return -1;
         if (c->over)
             break;
-        struct pollfd fd = { STDIN_FILENO, POLLIN, 0 };
+        struct pollfd fd = { c->in_fd, POLLIN, 0 };
         int64_t wait = rpc_client_wake(c->core, c->now) - c->now;
         if (port_wait(c->port, c->n, &fd, !c->ended && rpc_client_wants(c->core),
                       (int)((wait + 999) / 1000)) < 0)
@@ -390,7 +397,31 @@ static int finish(struct call *c)
         err_restore(&c->broken);
         return -1;
     }
-    return wire_finish(c->out);
+    if (wire_finish(c->out) < 0)
+        return -1;
+    return c->file.tmp[0] ? outfile_publish(&c->file) : 0;
+}
+
+static bool is_stdio(const char *name)
+{
+    return !name || !strcmp(name, "-");
+}
+
+static int open_streams(struct call *c)
+{
+    const char *name = c->cfg->input, *out = c->cfg->output;
+    c->out_fd = STDOUT_FILENO;
+    if (!is_stdio(name) && (c->in_fd = open(name, O_RDONLY | O_CLOEXEC)) < 0)
+        return err_sys(ERR_NOINPUT, "%s", name);
+    if (!is_stdio(out) && outfile_open(&c->file, out) < 0)
+        return -1;
+    if (c->file.tmp[0])
+        c->out_fd = c->file.fd;
+    if (isatty(c->in_fd) || isatty(c->out_fd))
+        return err_set(ERR_USAGE,
+                       "records come and go on pipes or in files, not on a terminal");
+    c->in = wire_reader_new(c->in_fd, is_stdio(name) ? "standard input" : name, NULL);
+    return c->in ? wire_start(c->in) : -1;
 }
 
 int call_run(const struct call_config *cfg)
@@ -399,8 +430,7 @@ int call_run(const struct call_config *cfg)
     port_keep_memory();
     record_init(&c.rec);
     c.rec.lazy = true; /* we only pass on */
-    c.in = wire_reader_new(STDIN_FILENO, "standard input", NULL);
-    int rc = c.in && wire_start(c.in) == 0 && open_call(&c) == 0 ? 0 : -1;
+    int rc = open_streams(&c) == 0 && open_call(&c) == 0 ? 0 : -1;
     struct rpc_client_config cc = { .servers = c.n,
                                     .window = cfg->window,
                                     .window_bytes = WINDOW_BYTES,
@@ -417,7 +447,7 @@ int call_run(const struct call_config *cfg)
     if (rc == 0)
         rc = wire_writer_counts(c.out).errors != 0;
     close_call(&c);
-    if (rc < 0)
+    if (rc < 0 && is_stdio(cfg->output) && !isatty(STDOUT_FILENO))
         wire_abort(STDOUT_FILENO, "stage-call");
     return rc;
 }

@@ -10,6 +10,8 @@
 
 struct call_config {
     const char *endpoints; /* separated by commas */
+    const char *input;     /* a file, or NULL or "-": standard input */
+    const char *output; /* a file (appears complete or not at all), or NULL: standard output */
     int connect_s, lost_s, timeout_s, window;
     size_t record_bytes;
     const char *key, *server_key;                        /* files, or NULL */
@@ -17,7 +19,7 @@ struct call_config {
     void (*say)(const char *fmt, ...) __attribute__((format(printf, 1, 2))); /* or NULL */
 };
 
-/* Standard input to standard output through the servers. */
+/* Input to output through the servers. */
 int call_run(const struct call_config *cfg);
 
 /* What one server says about itself, to standard output: for people, or for Prometheus. */

@@ -104,6 +104,7 @@ static int put_errors(struct buf *b, const struct serve *s)
               { "unclaimed", s->counts.unclaimed },
               { "malformed", s->counts.malformed + p.malformed },
               { "denied", p.denied },
+              { "handshake", p.handshakes },
               { "cut_idle", p.cut_idle },
               { "cut_unfinished", p.cut_unfinished },
               { "cut_crowd", p.cut_crowd },

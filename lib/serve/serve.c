@@ -19,8 +19,9 @@
 #include <unistd.h>
 
 #define USERS      4096
-#define WATCH      (50 * RPC_MS) /* how often connections are looked at */
-#define AT_ONCE    64            /* messages between two looks at the workers */
+#define WATCH      (50 * RPC_MS)    /* how often connections are looked at */
+#define TELL       (10000 * RPC_MS) /* how often somebody who knocks is worth a line */
+#define AT_ONCE    64               /* messages between two looks at the workers */
 #define LEAVE_MS   5000
 #define SLOTS      1024
 #define DEATHS     3
@@ -291,6 +292,19 @@ static int take_message(struct serve *s, struct port_in *in)
     return step(s, &ev);
 }
 
+/* Keys that were refused: the first at once, of many one line now and then. */
+static void tell_denied(struct serve *s)
+{
+    struct port_stats p = port_stats(s->port);
+    if (p.denied == s->denied || (s->told && s->now - s->told < TELL))
+        return;
+    s->cfg->warn("refused the key %s from %s: not on the list (%llu times since the last line)",
+                 p.denied_key, p.denied_from[0] ? p.denied_from : "a local socket",
+                 (unsigned long long)(p.denied - s->denied));
+    s->denied = p.denied;
+    s->told = s->now;
+}
+
 static int take_messages(struct serve *s)
 {
     struct port_in in;
@@ -303,6 +317,7 @@ static int take_messages(struct serve *s)
     if (got == 0 && s->now - s->watched >= WATCH) {
         s->watched = s->now;
         port_watch(s->port, rpc_server_load(s->core).bytes, s->now);
+        tell_denied(s);
     }
     return got < 0 ? -1 : 0;
 }

@@ -41,8 +41,9 @@ struct serve {
     struct serve_counts counts;
     char (*user)[PORT_KEY]; /* keys seen, in the order of their numbers from 1 */
     int users;
-    int64_t now, started, watched, looked;
-    int signals; /* a signalfd */
+    int64_t now, started, watched, looked, told; /* told: when refused keys were last named */
+    uint64_t denied;                             /* those told of */
+    int signals;                                 /* a signalfd */
     bool over;
     int exit_status; /* of the command that never got ready */
 };

@@ -46,6 +46,23 @@ rs = list(msgpack.Unpacker(open("got", "rb")))
 assert [list(r)[0] for r in rs] == ["stream", "id", "id", "abort"], rs'
 }
 
+@test "-o FILE: complete or not at all; FILE is the input" {
+    filters
+    records 20 >in
+    python3 filter.py <in >local
+    serve s ipc://s -- python3 filter.py
+    ready ipc://s
+    status_is 0 stage-call -o out ipc://s in
+    [ -z "$output" ]
+    status_is 0 tensor-diff local out
+    records 3 | tensor-cat | head -c 200 >cut
+    status_is 65 stage-call -o out2 ipc://s cut
+    [ ! -e out2 ]
+    [ -z "$(find . -name '*out2*')" ]
+    status_is 0 bash -c 'stage-call -o - ipc://s - <in >out3'
+    cmp out out3
+}
+
 @test "nobody there: says so, within the time to connect, naming the endpoint and the records" {
     records 3 >in
     local port begin=$SECONDS
@@ -74,8 +91,17 @@ s.bind(('127.0.0.1', $port)); s.listen(); time.sleep(8)" 3>&- &
 
 @test "bad usage" {
     status_is 64 stage-call
-    says "expected one operand"
+    says "0 operands, expected the endpoints and at most one file"
+    status_is 64 stage-call ipc://a in in
+    status_is 64 stage-call --info ipc://a in
+    says "2 operands, expected the endpoints"
+    status_is 64 bash -c 'set -o pipefail; stage-call | tensor-cat >/dev/null'
+    says "try 'stage-call --help'" # and tensor-cat, which got an abort, says nothing
+    one_line
     records 1 >in
+    status_is 66 stage-call ipc://a nosuch
+    says "nosuch: No such file"
+    status_is 74 stage-call -o no/such ipc://a in
     status_is 64 bash -c 'stage-call nonsense <in >/dev/null'
     status_is 64 bash -c 'stage-call foo://x <in >/dev/null'
     says "foo://x: not an endpoint"
@@ -144,6 +170,8 @@ s.bind(('127.0.0.1', $port)); s.listen(); time.sleep(8)" 3>&- &
     ready ipc://s
     status_is 75 timeout 20 bash -c 'stage-call --timeout 1 ipc://s <in >out'
     says "no answer in time, in 1 s; unanswered: r0 r1 r2"
+    run stage-call --info ipc://s # what waited is not done for nobody
+    [[ $output == *"load 0 waiting, 1 running"* ]]
 }
 
 @test "a stream of another model is refused; so are two servers of different ones" {

@@ -74,10 +74,15 @@ load ../lib/net
     doubled 5 <out
     status_is 77 bash -c "stage-call --connect-timeout 2 --key eve.key --server-key s.pub $e <in >out"
     says "refuses this key"
+    status_is 77 bash -c "stage-call --connect-timeout 1 --key eve.key --server-key s.pub $e <in >out"
+    [ "$(metric 'vqa_errors_total{kind="denied"}' "$e" --key alice.key --server-key s.pub)" -ge 2 ]
+    [ "$(grep -cF "refused the key $(cat eve.pub) from 127.0.0.1: not on the list (1 times" s.err)" -eq 1 ]
+    [ "$(grep -c 'refused the key' s.err)" -eq 1 ] # of many tries
     status_is 77 bash -c "stage-call --connect-timeout 2 $e <in >out"
     says "handshake failed"
     status_is 77 bash -c "stage-call --connect-timeout 2 --key alice.key --server-key eve.pub $e <in >out"
     says "handshake failed"
+    [ "$(metric 'vqa_errors_total{kind="handshake"}' "$e" --key alice.key --server-key s.pub)" -ge 2 ]
     [ "$(metric 'vqa_requests_total' "$e" --key alice.key --server-key s.pub)" -eq 5 ] # alice's alone
     [ "$(metric 'vqa_errors_total{kind="malformed"}' "$e" --key alice.key --server-key s.pub)" -eq 0 ]
     cat eve.pub >>list
