@@ -5,6 +5,7 @@
 #include "front/chat.h"
 #include "front/embed.h"
 #include "front/models.h"
+#include "front/search.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -18,6 +19,7 @@ static const struct {
     { "caption", front_caption, "describe pictures" },
     { "chat", front_chat, "talk about one picture" },
     { "embed", front_embed, "a vector for each picture" },
+    { "search", front_search, "pictures for a sentence, best first" },
     { "cache", front_cache, "the cache of embeddings: ls, du, verify, prune, rm" },
     { "models", front_models, "models on this machine: list, where, verify" },
 };
@@ -41,7 +43,8 @@ int main(int argc, char **argv)
 {
     cli_name("vqa");
     if (argc < 2)
-        cli_usage_error("no command; expected ask, caption, chat, embed, cache or models");
+        cli_usage_error("no command; expected ask, caption, chat, embed, search, cache "
+                        "or models");
     if (is(argv[1], "-h", "--help") || !strcmp(argv[1], "help"))
         return usage();
     if (is(argv[1], "-V", "--version")) {

@@ -16,8 +16,8 @@
 #include <string.h>
 #include <unistd.h>
 
-enum pool { POOL_CLS, POOL_MEAN };
-static const char *const pool_words[] = { "cls", "mean", NULL };
+enum pool { POOL_CLS, POOL_MEAN, POOL_ITC };
+static const char *const pool_words[] = { "cls", "mean", "itc", NULL };
 
 struct embed {
     struct stages_common common;
@@ -27,7 +27,8 @@ struct embed {
     int pool;
 
     FILE *npy;
-    int64_t D, rows;
+    int64_t Q, D; /* a row is (D), with itc (Q, D) */
+    int64_t rows;
     float *row; /* (D) */
 };
 
@@ -35,7 +36,7 @@ static const struct opt opts[] = {
     STAGES_COMMON_OPTS(struct embed, common),
     STAGES_IMAGES_OPTS(struct embed, images),
     OPT_CHOICE(struct embed, pool, 0, "pool", "WORD", pool_words,
-               "cls (default): the class token; mean: of the patches"),
+               "cls (default), mean (of the patches) or itc (to search)"),
     BATCH_OPTS(struct embed, batch),
     OPT_FLAG(struct embed, verbose, 'v', "verbose", "show the pipeline, and counts"),
     OPT_END
@@ -60,16 +61,29 @@ static int pool(struct embed *e, struct tensor t)
     return 0;
 }
 
+/* Of image_embeds_proj (Q, D): all of it. */
+static int check_proj(const struct embed *e, struct tensor t)
+{
+    char shape[TENSOR_SHAPE_MAX];
+    if (t.dtype == DT_F32 && t.ndim == 2 && t.dim[0] == e->Q && t.dim[1] == e->D)
+        return 0;
+    return err_set(ERR_DATA, "image_embeds_proj: shape %s, expected (%lld, %lld) of f32",
+                   tensor_shape_str(shape, t), (long long)e->Q, (long long)e->D);
+}
+
 /* A row of the matrix; the record keeps its number. */
 static int put_row(struct embed *e, struct record *rec)
 {
+    const char *field = e->pool == POOL_ITC ? "image_embeds_proj" : "image_embeds";
     struct tensor t;
-    int got = record_get_tensor(&t, rec, "image_embeds");
+    int got = record_get_tensor(&t, rec, field);
     if (got <= 0)
-        return got < 0 ? -1 : err_set(ERR_DATA, "no image_embeds in the record");
-    if (pool(e, t) < 0)
+        return got < 0 ? -1 : err_set(ERR_DATA, "no %s in the record", field);
+    if ((e->pool == POOL_ITC ? check_proj(e, t) : pool(e, t)) < 0)
         return -1;
-    if (fwrite(e->row, sizeof *e->row, (size_t)e->D, e->npy) != (size_t)e->D)
+    const void *row = e->pool == POOL_ITC ? t.data : e->row;
+    size_t n = (size_t)(e->Q * e->D);
+    if (fwrite(row, sizeof *e->row, n, e->npy) != n)
         return err_sys(ERR_IO, ".npy");
     return record_put_int(rec, "row", e->rows++);
 }
@@ -78,7 +92,10 @@ static int put_row(struct embed *e, struct record *rec)
 static int put_header(struct embed *e)
 {
     unsigned char header[NPY_HEADER];
-    npy_header(header, tensor_1d(NULL, DT_F32, e->D), e->rows);
+    npy_header(header,
+               e->pool == POOL_ITC ? tensor_2d(NULL, DT_F32, e->Q, e->D)
+                                   : tensor_1d(NULL, DT_F32, e->D),
+               e->rows);
     rewind(e->npy);
     if (fwrite(header, 1, sizeof header, e->npy) != sizeof header || fflush(e->npy))
         return err_sys(ERR_IO, ".npy");
@@ -89,7 +106,7 @@ static int put_header(struct embed *e)
 
 static int read_rows(struct embed *e, struct format *o, int fd)
 {
-    struct wire_reader *in = wire_reader_new(fd, "img-encode", NULL);
+    struct wire_reader *in = wire_reader_new(fd, "the pipeline", NULL);
     struct record rec;
     record_init(&rec);
     int rc = in ? 1 : -1;
@@ -108,6 +125,10 @@ static void make_pipeline(struct pipeline *p, const struct embed *e)
     stages_img_encode(p, &e->common);
     pipeline_opt(p, "--resize", e->images.resize);
     stages_images(p, &e->images);
+    if (e->pool != POOL_ITC)
+        return;
+    stages_match(p, &e->common);
+    pipeline_arg(p, "--features");
 }
 
 static int fill_part(struct embed *e, struct format *o)
@@ -122,7 +143,7 @@ static int fill_part(struct embed *e, struct format *o)
     if (batch_stopped())
         return -1;
     if (status > 1 && rc == 0)
-        rc = err_set(ERR_BUG, "img-encode ended with status %d", status);
+        rc = err_set(ERR_BUG, "a stage ended with status %d", status);
     return rc;
 }
 
@@ -132,6 +153,11 @@ static int find_width(struct embed *e)
     static const struct store_config keys[] = {
         STORE_CONFIG_INT(struct embed, D, "hidden_size", 1408, 1, 65536), STORE_CONFIG_END
     };
+    static const struct store_config itc_keys[] = {
+        STORE_CONFIG_INT(struct embed, Q, "num_query_tokens", 32, 1, 4096),
+        STORE_CONFIG_INT(struct embed, D, "image_text_hidden_size", 256, 1, 16384),
+        STORE_CONFIG_END
+    };
     char dir[4096];
     if (front_model(dir, sizeof dir, e->common.model) < 0)
         return -1;
@@ -140,7 +166,9 @@ static int find_width(struct embed *e)
         return -1;
     bool whole = !store_config_has(s, "", "vision_config") &&
                  store_config_has(s, "", "hidden_size");
-    int rc = store_config(e, s, whole ? "" : "vision_config", keys);
+    e->Q = 1;
+    int rc = e->pool == POOL_ITC ? store_config(e, s, "", itc_keys)
+                                 : store_config(e, s, whole ? "" : "vision_config", keys);
     store_close(s);
     e->row = rc == 0 ? malloc((size_t)e->D * sizeof *e->row) : NULL;
     return rc < 0 ? -1 : e->row ? 0 : err_nomem("a row");

@@ -18,8 +18,7 @@ void format_begin(struct format *o)
         fputc('[', o->f);
 }
 
-/* JSON text must be UTF-8; a name that is not loses the offending bytes to '?'. */
-static json_t *json_text(const char *s, size_t n)
+json_t *format_json_text(const char *s, size_t n)
 {
     if (utf8_valid(s, n))
         return json_stringn_nocheck(s, n);
@@ -39,7 +38,7 @@ static void set_text(json_t *obj, const char *key, const struct record *rec, con
     const char *s;
     size_t n;
     if (record_get_str(&s, &n, rec, field) > 0)
-        json_object_set_new(obj, key, json_text(s, n));
+        json_object_set_new(obj, key, format_json_text(s, n));
 }
 
 static void set_numbers(json_t *obj, const struct record *rec)
@@ -60,13 +59,14 @@ static json_t *to_json(const struct format *o, const struct record *rec, const c
     json_t *obj = json_object();
     set_text(obj, o->keys.id, rec, "id");
     if (prompt)
-        json_object_set_new(obj, o->keys.prompt, json_text(prompt, strlen(prompt)));
+        json_object_set_new(obj, o->keys.prompt, format_json_text(prompt, strlen(prompt)));
     else
         set_text(obj, o->keys.prompt, rec, "prompt");
     if (record_get_error(&e, rec)) {
         json_object_set_new(obj, "error",
                             json_pack("{s:s, s:s, s:o}", "kind", e.kind, "stage", e.stage,
-                                      "message", json_text(e.message, strlen(e.message))));
+                                      "message",
+                                      format_json_text(e.message, strlen(e.message))));
         return obj;
     }
     set_text(obj, o->keys.text, rec, "text");

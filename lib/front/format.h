@@ -51,4 +51,7 @@ int format_end(struct format *o);
 struct json_t;
 int format_print_json(struct json_t *j);
 
+/* Text as JSON, which must be UTF-8: a name that is not loses the offending bytes to '?'. */
+struct json_t *format_json_text(const char *s, size_t n);
+
 #endif

@@ -26,8 +26,9 @@ int match_open(void *ctx, struct stage_io *io, const char **model)
         return err_set(ERR_CONFIG, "%s: use_qformer_text_input is false, expected true",
                        store_dir(m->compute.store));
     m->words = wordpiece_open(store_dir(m->compute.store));
+    m->vector = arena_calloc(&m->compute.weights, (size_t)m->args.texts.n, sizeof *m->vector);
     *model = store_fingerprint(m->compute.store);
-    return m->words && *model ? 0 : -1;
+    return m->words && m->vector && *model ? 0 : -1;
 }
 
 void match_close(struct match *m)
@@ -142,7 +143,21 @@ static double probability(struct tensor logits)
     return 1 / (1 + exp((double)l[0] - l[1]));
 }
 
-static int put_scores(struct record *out, struct match *m, const struct image *im)
+/* The text's vector; that of a --text, whose place is `kept`, is computed once. */
+static int get_vector(struct tensor *t, struct match *m, float **kept)
+{
+    if (kept && *kept) {
+        *t = tensor_1d(*kept, DT_F32, retrieval_size(m->model));
+        return 0;
+    }
+    if (retrieval_text(t, m->model, &m->compute.nn, m->ids.v, (int64_t)m->ids.n) < 0)
+        return -1;
+    if (kept && !(*kept = arena_memdup(&m->compute.weights, t->data, tensor_bytes(*t))))
+        return -1;
+    return 0;
+}
+
+static int put_scores(struct record *out, struct match *m, const struct image *im, float **kept)
 {
     struct nn *nn = &m->compute.nn;
     struct tensor t;
@@ -154,14 +169,16 @@ static int put_scores(struct record *out, struct match *m, const struct image *i
     }
     if (!wants(m, MATCH_ITC))
         return 0;
-    if (retrieval_text(&t, m->model, nn, m->ids.v, n) < 0)
+    if (get_vector(&t, m, kept) < 0)
         return -1;
     return record_put_float(out, "itc_score", retrieval_similarity(im->proj, t));
 }
 
-/* A record as it goes out: the text's scores, and the projection on request. */
-static int fill(struct record *out, struct match *m, const struct image *im, const char *text)
+/* A record as it goes out: the text's scores, and the projection on request. i: which --text,
+ * negative for the record's own. */
+static int fill(struct record *out, struct match *m, const struct image *im, int i)
 {
+    const char *text = i < 0 ? NULL : m->args.texts.v[i];
     int got = get_text(m, out, text);
     if (got < 0)
         return -1;
@@ -170,7 +187,7 @@ static int fill(struct record *out, struct match *m, const struct image *im, con
                                  "the record");
     if (text && record_put_str(out, "text", text, strlen(text)) < 0)
         return -1;
-    if (got && put_scores(out, m, im) < 0)
+    if (got && put_scores(out, m, im, i < 0 ? NULL : &m->vector[i]) < 0)
         return -1;
     if (m->args.features && record_put_tensor(out, "image_embeds_proj", im->proj) < 0)
         return -1;
@@ -191,7 +208,7 @@ static int one(struct match *m, struct stage_io *io, struct record *rec)
     for (int i = 0; i < (texts ? texts : 1); i++) {
         struct arena_mark mark = arena_mark(&m->compute.scratch);
         record_view(&m->out, rec);
-        int rc = fill(&m->out, m, &im, texts ? m->args.texts.v[i] : NULL);
+        int rc = fill(&m->out, m, &im, texts ? i : -1);
         if ((rc < 0 ? stage_fail(io, &m->out) : stage_emit(io, &m->out)) < 0)
             return -1;
         arena_rewind(&m->compute.scratch, mark);

@@ -27,6 +27,7 @@ struct match {
     struct retrieval *model;
     struct wordpiece *words;
     struct bpe_ids ids; /* of the text at hand */
+    float **vector;     /* of each --text, when it is known */
     struct record out;
 };
 

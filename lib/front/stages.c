@@ -63,6 +63,14 @@ void stages_qformer(struct pipeline *p, const struct stages_common *c)
     cache(p, &c->cache);
 }
 
+void stages_match(struct pipeline *p, const struct stages_common *c)
+{
+    pipeline_command(p, "qformer-match");
+    pipeline_opt(p, "-m", c->model);
+    pipeline_opt(p, "-t", c->threads);
+    pipeline_opt(p, "--head", "itc");
+}
+
 void stages_tokenize(struct pipeline *p, const struct stages_common *c)
 {
     pipeline_command(p, "tokenize");

@@ -82,6 +82,7 @@ void stages_img_encode(struct pipeline *p, const struct stages_common *c);
 /* Those of img-encode's arguments that say which images: they end its command line. */
 void stages_images(struct pipeline *p, const struct stages_images *im);
 void stages_qformer(struct pipeline *p, const struct stages_common *c);
+void stages_match(struct pipeline *p, const struct stages_common *c); /* --head itc */
 void stages_tokenize(struct pipeline *p, const struct stages_common *c);
 void stages_generate(struct pipeline *p, const struct stages_common *c,
                      const struct stages_gen *g);

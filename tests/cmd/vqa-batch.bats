@@ -209,7 +209,7 @@ P
     status_is 64 vqa embed -T good
     says "expected -o DIR"
     status_is 64 vqa embed -o out
-    status_is 64 vqa embed -o out --pool itc -T good
+    status_is 64 vqa embed -o out --pool max -T good
     status_is 66 vqa embed -o out -m nowhere -T good
     one_line
 }
