@@ -54,8 +54,12 @@ $(BUILD)/lib/wire/%.o $(BUILD)/lib/store/%.o $(BUILD)/lib/image/%.o $(BUILD)/lib
 $(BUILD)/lib/rpc/%.o $(BUILD)/lib/port/%.o: \
     EXTRA = -Wconversion -Wno-sign-conversion
 $(BUILD)/lib/image/stb.o: EXTRA = -w
-$(BUILD)/lib/kern/avx2.o: EXTRA = $(if $(SAN),-O1,-O3) -mavx2 -mfma -mf16c
-$(BUILD)/lib/kern/avx512.o: EXTRA = $(if $(SAN),-O1,-O3) -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mf16c
+AVX2   = $(if $(SAN),-O1,-O3) -mavx2 -mfma -mf16c
+AVX512 = $(AVX2) -mavx512f -mavx512bw -mavx512dq -mavx512vl
+$(BUILD)/lib/kern/avx2.o: EXTRA = $(AVX2)
+$(BUILD)/lib/kern/avxvnni.o: EXTRA = $(AVX2) -mavxvnni
+$(BUILD)/lib/kern/avx512.o: EXTRA = $(AVX512)
+$(BUILD)/lib/kern/avx512vnni.o: EXTRA = $(AVX512) -mavx512vnni
 # Another PREFIX is another path in one file.
 $(BUILD)/lib/cli/env.o: EXTRA = -DVQA_DATADIR='"$(DATADIR)"'
 $(BUILD)/lib/cli/env.o: $(BUILD)/datadir
@@ -82,6 +86,11 @@ $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(ARCHIVE)
 	$(SAY) LD $@
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $< $(ARCHIVE) $(LIBS)
 $(BUILD)/tests/unit/%.o: EXTRA = -Itests
+
+# What measures, for scripts/bench.
+$(BUILD)/tests/bench/%: $(BUILD)/tests/bench/%.o $(ARCHIVE)
+	$(SAY) LD $@
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $< $(ARCHIVE) $(LIBS)
 
 # Changed flags rebuild everything; unchanged ones nothing.
 FLAGS := $(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS)

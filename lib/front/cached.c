@@ -81,8 +81,8 @@ static int digest_model(char hex[SHA256_HEX], const char *model, const char *dir
 /* The instruction set and the C library, whose exp() and erf() differ in last bits. */
 static int write_numerics(struct buf *out)
 {
-    char libc[64] = "";
-    const char *kernels = nn_kernels(env_cpu());
+    char libc[64] = "", kernels[NN_KERNELS];
+    nn_kernels(kernels, env_cpu());
     confstr(_CS_GNU_LIBC_VERSION, libc, sizeof libc);
     return buf_printf(out, "numerics %.*s, %s\n", (int)strcspn(kernels, " "), kernels, libc);
 }

@@ -30,5 +30,6 @@ void compute_close(struct compute *c)
 
 const char *compute_version(void)
 {
-    return nn_kernels(env_cpu());
+    static char text[NN_KERNELS];
+    return nn_kernels(text, env_cpu());
 }

@@ -22,17 +22,33 @@ static bool has_avx512(void)
            __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
            __builtin_cpu_supports("avx512vl");
 }
+
+static bool has_avx512vnni(void)
+{
+    return has_avx512() && __builtin_cpu_supports("avx512vnni");
+}
+
+/* By its bit, too: leaf 7.1, EAX bit 4. */
+static bool has_avxvnni(void)
+{
+    unsigned a, b, c, d;
+    return has_avx2() && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 4 & 1);
+}
 #endif
 
 const struct kern *kern_at(int i)
 {
-    const struct kern *found[3] = { &kern_ref };
+    const struct kern *found[5] = { &kern_ref };
     int n = 1;
 #ifdef __x86_64__
     if (has_avx2())
         found[n++] = &kern_avx2;
+    if (has_avxvnni())
+        found[n++] = &kern_avxvnni;
     if (has_avx512())
         found[n++] = &kern_avx512;
+    if (has_avx512vnni())
+        found[n++] = &kern_avx512vnni;
 #endif
     return i >= 0 && i < n ? found[i] : NULL;
 }

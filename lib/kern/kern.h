@@ -43,9 +43,9 @@ struct kern_mix {
  * x is encoded first, row by row, once for all columns: x[k] ~ step (q[k] - zero), where q =
  * 0..255 spans the row's values and 0 (which is exact). Sums of products are exact, K <= 65536:
  *
- *   i8  y = sum_k((q - zero) byte) (step scale) + bias
- *   i4  y = sum_g(sum_k((q - zero)(half - 8)) scale[g]) step + bias, by fused multiply-adds in
- *       the order of g
+ *   i8  y = sum((q - zero) byte) (step scale) + bias
+ *   i4  y = (S(q) - zero S(1)) step + bias, S(q) = sum_b(sum_32(q (half - 8)) scale) by fused
+ *       multiply-adds, a block of 32 after the other
  *
  * Every operation and its rounding is as written here, so all tables give the same bits. How a
  * row of codes lies in memory is each table's own affair. A row of x that is not finite gives
@@ -68,7 +68,7 @@ struct kern_int {
 };
 
 struct kern {
-    const char *name; /* "ref", "avx2", "avx512" */
+    const char *name; /* "ref", "avx2", "avxvnni", "avx512", "avx512vnni" */
     const struct kern_int *i8, *i4;
 
     void (*gemm[KERN_TYPES])(const struct kern_gemm *g);
@@ -100,7 +100,9 @@ const struct kern *kern_get(const char *name);
 /* The i-th table this processor can run, by rising speed, ref first; NULL past the last. */
 const struct kern *kern_at(int i);
 
-extern const struct kern kern_ref, kern_avx2, kern_avx512;
-extern const struct kern_int kern_ref_i8, kern_ref_i4;
+extern const struct kern kern_ref, kern_avx2, kern_avxvnni, kern_avx512, kern_avx512vnni;
+extern const struct kern_int kern_ref_i8, kern_ref_i4, kern_avx2_i8, kern_avx2_i4,
+    kern_avxvnni_i8, kern_avxvnni_i4, kern_avx512_i8, kern_avx512_i4, kern_avx512vnni_i8,
+    kern_avx512vnni_i4;
 
 #endif

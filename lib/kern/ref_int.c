@@ -7,7 +7,7 @@
 
 struct codes {
     float step;
-    int16_t q[]; /* zero already taken off: -255..255 */
+    int16_t zero, q[];
 };
 
 static size_t row_size(size_t K)
@@ -18,7 +18,7 @@ static size_t row_size(size_t K)
 static int16_t code(float x, float inverse, float zero)
 {
     float q = rintf(x * inverse) + zero;
-    return (int16_t)((q < 0 ? 0 : q > 255 ? 255 : q) - zero);
+    return (int16_t)(q < 0 ? 0 : q > 255 ? 255 : q);
 }
 
 /* A step too small to be divided by is none: such a row is all 0. */
@@ -35,6 +35,7 @@ static void encode(void *row, const float *x, size_t K)
     float inverse = finite == 0 && step > 1e-37f ? 1 / step : 0;
     float zero = finite == 0 ? rintf(-low * inverse) : 0;
     c->step = step + finite;
+    c->zero = (int16_t)zero;
     for (size_t k = 0; k < K; k++)
         c->q[k] = finite == 0 ? code(x[k], inverse, zero) : 0;
 }
@@ -58,7 +59,7 @@ static void gemm_i8(const struct kern_int_gemm *g)
             const float *scale = g->scale;
             int32_t sum = 0;
             for (size_t k = 0; k < g->K; k++)
-                sum += c->q[k] * w[k];
+                sum += (c->q[k] - c->zero) * w[k];
             g->y[m * g->ldy + n] = (float)sum * (c->step * scale[n]) + bias_of(g, n);
         }
 }
@@ -71,14 +72,15 @@ static float scale_at(const struct kern_int_gemm *g, size_t n, size_t group)
     return f;
 }
 
+/* S(q); S(1) for q NULL. */
 static float dot_i4(const struct kern_int_gemm *g, const int16_t *q, size_t n)
 {
     const uint8_t *w = (const uint8_t *)g->w + n * g->ldw;
     float total = 0;
-    for (size_t k0 = 0; k0 < g->K; k0 += g->group) {
+    for (size_t k0 = 0; k0 < g->K; k0 += 32) {
         int32_t sum = 0;
-        for (size_t k = k0; k < k0 + g->group; k++)
-            sum += q[k] * ((w[k / 2] >> (k % 2 * 4) & 15) - 8);
+        for (size_t k = k0; k < k0 + 32; k++)
+            sum += (q ? q[k] : 1) * ((w[k / 2] >> (k % 2 * 4) & 15) - 8);
         total = fmaf((float)sum, scale_at(g, n, k0 / g->group), total);
     }
     return total;
@@ -89,7 +91,8 @@ static void gemm_i4(const struct kern_int_gemm *g)
     for (size_t m = 0; m < g->M; m++)
         for (size_t n = 0; n < g->N; n++) {
             const struct codes *c = row_of(g, m);
-            g->y[m * g->ldy + n] = dot_i4(g, c->q, n) * c->step + bias_of(g, n);
+            float sum = fmaf(-(float)c->zero, dot_i4(g, NULL, n), dot_i4(g, c->q, n));
+            g->y[m * g->ldy + n] = sum * c->step + bias_of(g, n);
         }
 }
 

@@ -4,39 +4,39 @@
 #include "base/err.h"
 #include "kern/kern.h"
 
+#include <stdio.h>
 #include <string.h>
 
-/* What kern_at() knows here, in words. */
-static const char *available(void)
+/* What kern_at() knows here, in words; gives text. */
+static const char *available(char text[NN_KERNELS])
 {
-    return kern_at(2) ? "ref avx2 avx512" : kern_at(1) ? "ref avx2" : "ref";
+    size_t n = 0;
+    for (int i = 0; kern_at(i) && n < NN_KERNELS; i++)
+        n += (size_t)snprintf(text + n, NN_KERNELS - n, "%s%s", i ? " " : "", kern_at(i)->name);
+    return text;
 }
 
 int nn_init(struct nn *nn, struct arena *mem, struct pool *pool, const char *cpu)
 {
+    char words[NN_KERNELS];
     *nn = (struct nn){ .mem = mem, .pool = pool, .kern = kern_get(cpu) };
     if (!nn->kern)
         return err_set(ERR_USAGE,
                        "unknown or unsupported instruction set '%s', expected one of "
                        "%s",
-                       cpu, available());
+                       cpu, available(words));
     return 0;
 }
 
-const char *nn_kernels(const char *cpu)
+const char *nn_kernels(char text[NN_KERNELS], const char *cpu)
 {
-    static const char *const words[3][3] = {
-        { "ref (this processor: ref)" },
-        { "ref (this processor: ref avx2)", "avx2 (this processor: ref avx2)" },
-        { "ref (this processor: ref avx2 avx512)", "avx2 (this processor: ref avx2 avx512)",
-          "avx512 (this processor: ref avx2 avx512)" },
-    };
+    char words[NN_KERNELS];
     const struct kern *k = kern_get(cpu);
-    int here = kern_at(2) ? 2 : kern_at(1) ? 1 : 0;
-    for (int i = 0; k && i <= here; i++)
-        if (kern_at(i) == k)
-            return words[here][i];
-    return "none";
+    if (k)
+        snprintf(text, NN_KERNELS, "%s (this processor: %.90s)", k->name, available(words));
+    else
+        snprintf(text, NN_KERNELS, "none");
+    return text;
 }
 
 int nn_failed(struct nn *nn)

@@ -26,8 +26,8 @@ struct nn {
     int failed;
 };
 
-/* cpu: the instruction set to use at most ("ref", "avx2", "avx512"; $VQA_CPU), NULL for the
- * best this processor has. -1 (ERR_USAGE) if the word is unknown or the processor lacks it. */
+/* cpu: the instruction set to use ("ref", "avx2", ...: kern.h; $VQA_CPU), NULL for the best
+ * this processor has. -1 (ERR_USAGE) if the word is unknown or the processor lacks it. */
 int nn_init(struct nn *nn, struct arena *mem, struct pool *pool, const char *cpu);
 
 /* -1 with err set if any operation since the last nn_failed() failed; the next ones start anew.
@@ -38,8 +38,9 @@ int nn_failed(struct nn *nn);
 struct tensor nn_tensor(struct nn *nn, int ndim, const int64_t *dim);
 
 /* The instruction set in use, for --version: "avx512 (this processor: ref avx2 avx512)"; "none"
- * where nn_init() fails. */
-const char *nn_kernels(const char *cpu);
+ * where nn_init() fails. Gives text. */
+#define NN_KERNELS 128
+const char *nn_kernels(char text[NN_KERNELS], const char *cpu);
 
 /* x becomes y, of the same shape, and what was made since the mark is forgotten: a layer ends.
  */

@@ -1,7 +1,7 @@
 /* kern.c - every instruction set this processor has against ref, which sums in double.
  *
  * Inputs end at a page that cannot be read, so that a kernel that reads too far dies; outputs
- * lie between poisoned floats. --bench times the same kernels at the models' sizes instead. */
+ * lie between poisoned floats. --bench [TABLE] times the same kernels at the models' sizes. */
 #include "kern/kern.h"
 
 #include "lib/tap.h"
@@ -550,6 +550,48 @@ static void bench_gemm(const struct kern *k, enum kern_type t, const struct shap
     free(y);
 }
 
+/* The same for whole numbers, encoding left out: it is done once for all columns. */
+static void bench_int(const struct kern *k, size_t group, const struct shape *s)
+{
+    size_t row = group ? s->K / 2 : s->K, groups = group ? s->K / group : 1;
+    size_t one = s->N * row, copies = s->M > 8 ? 1 : ((size_t)256 << 20) / one;
+    char *w = malloc(copies * one);
+    uint16_t *scale = malloc(s->N * groups * 4);
+    float *x = random_floats(s->M * s->K), *y = malloc(s->M * s->N * sizeof *y);
+    const struct kern_int *table = group ? k->i4 : k->i8;
+    struct kern_int_gemm g = {
+        s->M, s->N, s->K, group, NULL,   NULL, scale,
+        NULL, y,    0,    row,   groups, s->N, group ? KERN_F16 : KERN_F32
+    };
+    for (size_t i = 0; i < s->N * groups * 2; i++)
+        scale[i] = 0x2c00;
+    for (size_t i = 0; i < copies * one; i++)
+        w[i] = (char)(i * 7);
+    void *codes = encoded(table, s, x, &g);
+    double best = 1e9, encode = 1e9;
+    for (int round = 0; round < (s->M > 8 ? 9 : 3); round++)
+        for (size_t c = 0; c < copies; c++) {
+            double start = now();
+            g.w = w + c * one;
+            table->gemm(&g);
+            best = fmin(best, now() - start);
+            start = now();
+            table->encode(codes, x, s->K);
+            encode = fmin(encode, now() - start);
+        }
+    double flop = 2.0 * (double)(s->M * s->N * s->K);
+    one += group ? s->N * groups * 2 : 0;
+    printf(
+        "%-10s i%d %4zu x %5zu x %5zu  %7.2f ms  %7.1f GOP/s  %6.1f GB/s  encode %.2f ns/float\n",
+        k->name, group ? 4 : 8, s->M, s->N, s->K, best * 1e3, flop / best * 1e-9,
+        (double)one / best * 1e-9, encode * 1e9 / (double)s->K);
+    unfence(x, s->M * s->K * sizeof *x);
+    free(codes);
+    free(scale);
+    free(w);
+    free(y);
+}
+
 static void bench_map(const struct kern *k, const char *name, map_fn *f)
 {
     float x[6144];
@@ -592,12 +634,18 @@ static void bench_attention(const struct kern *k)
     unfence(y, T * D * sizeof *y);
 }
 
-static int bench(void)
+static int bench(const char *only)
 {
     for (int i = 1; kern_at(i); i++) {
+        if (only && strcmp(only, kern_at(i)->name))
+            continue;
         for (enum kern_type t = 0; t < KERN_TYPES; t++)
             for (size_t s = 0; s < sizeof bench_shapes / sizeof *bench_shapes; s++)
                 bench_gemm(kern_at(i), t, &bench_shapes[s]);
+        for (size_t s = 0; s < sizeof bench_shapes / sizeof *bench_shapes; s++) {
+            bench_int(kern_at(i), 0, &bench_shapes[s]);
+            bench_int(kern_at(i), 32, &bench_shapes[s]);
+        }
         bench_map(kern_at(i), "gelu", kern_at(i)->gelu);
         bench_map(kern_at(i), "quick_gelu", kern_at(i)->quick_gelu);
         bench_attention(kern_at(i));
@@ -608,7 +656,7 @@ static int bench(void)
 int main(int argc, char **argv)
 {
     if (argc > 1 && !strcmp(argv[1], "--bench"))
-        return bench();
+        return bench(argc > 2 ? argv[2] : NULL);
     ok(kern_get("ref") == &kern_ref && !kern_get("sse9") && kern_get(NULL),
        "tables by name: the best is %s", kern_get(NULL)->name);
     test_int_meaning(0);
