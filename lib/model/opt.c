@@ -333,7 +333,7 @@ static struct tensor hidden(const struct call *c, struct tensor x)
     watch(m, 0, x);
     for (int i = 0; i < m->layers; i++) {
         struct arena_mark mark = arena_mark(nn->mem);
-        nn_replace(nn, x, layer(c, x, i), mark);
+        x = nn_replace(nn, x, layer(c, x, i), mark);
         watch(m, i + 1, x);
     }
     if (m->norm.weight.data)

@@ -236,70 +236,232 @@ static void watch(const struct qformer *q, int layer, struct tensor hidden)
         q->watch(q->watch_ctx, layer, hidden);
 }
 
-/* Post-norm: LN(out(attention(x, source)) + x). */
-static struct tensor attend(const struct qformer *m, struct nn *nn, struct tensor x,
-                            struct tensor source, const struct attention *w)
+/* One reading. Its rows x (R, D) are sequence after sequence, the queries of each first. */
+struct call {
+    const struct qformer *m;
+    struct nn *nn;
+    const struct qformer_input *in;
+    int64_t B, Q, R, S;  /* Q 0: text alone; R words in all; S rows of an image */
+    int64_t *row;        /* (B + 1) first row of each sequence's keys */
+    int64_t *order;      /* of each such row, its place among all queries, then all words */
+    int64_t *place;      /* the other way round */
+    bool mixed;          /* queries and words */
+    const uint64_t *key; /* of the rows */
+    struct nn_sequence *seq;
+};
+
+static int64_t words_of(const struct call *c, int64_t b)
 {
-    int64_t hd = m->D / m->heads;
-    struct nn_heads heads = { .H = (int)m->heads,
+    return c->in->words ? c->in->words[b] : 0;
+}
+
+/* LN(dropout(out(h)) + x): the end of each half of a layer. */
+static struct tensor conclude(const struct call *c, struct tensor h, struct tensor x,
+                              const struct nn_linear *out, const struct nn_norm *norm,
+                              const uint64_t *key)
+{
+    h = nn_dropout(c->nn, nn_linear(c->nn, h, out, NN_NONE), key); // (R, D)
+    return nn_layernorm(c->nn, nn_add(c->nn, h, x), norm, c->m->eps);
+}
+
+static struct tensor attend(const struct call *c, bool cross)
+{
+    int64_t hd = c->m->D / c->m->heads;
+    struct nn_heads heads = { .H = (int)c->m->heads,
                               .hd = hd,
                               .scale = (float)(1 / sqrt((double)hd)),
-                              .cross = source.data != x.data };
-    struct tensor q = nn_linear(nn, x, &w->q, NN_NONE);      // (B, T, D)
-    struct tensor k = nn_linear(nn, source, &w->k, NN_NONE); // (B, S, D)
-    struct tensor v = nn_linear(nn, source, &w->v, NN_NONE); // (B, S, D)
-    struct tensor h = nn_attention_batch(nn, heads, x.dim[0], nn_view(q), nn_view(k),
-                                         nn_view(v));
-    h = nn_add(nn, nn_linear(nn, h, &w->out, NN_NONE), x); // (B, T, D)
-    return nn_layernorm(nn, h, &w->norm, m->eps);
+                              .causal = c->in->causal,
+                              .cross = cross };
+    return nn_attention(c->nn, heads, c->seq, c->B);
 }
 
-static struct tensor feed_forward(const struct qformer *m, struct nn *nn, struct tensor x,
-                                  const struct ffn *w)
+/* The key of a row, counted as in->key does. */
+static const uint64_t *key_of(const struct call *c, int64_t row)
 {
-    struct tensor h = nn_linear(nn, x, &w->up, model_act(m->act)); // (B, T, F)
-    h = nn_add(nn, nn_linear(nn, h, &w->down, NN_NONE), x);        // (B, T, D)
-    return nn_layernorm(nn, h, &w->norm, m->eps);
+    return c->in->key ? c->in->key + row : NULL;
 }
 
-/* Queries and text attend to each other; queries alone read the image. */
-static struct tensor layer(const struct qformer *m, struct nn *nn, struct tensor x,
-                           struct tensor image, int i)
+/* Keys or values of all that a text sees: those of the queries as they were when these read the
+ * image, and its own. */
+static struct tensor behind(const struct call *c, struct tensor x, struct tensor kept)
 {
-    const struct layer *w = &m->layer[i];
-    int64_t T = x.dim[1], Q = image.data ? m->Q : 0;
-    x = attend(m, nn, x, x, &w->self); // (B, T, D)
-    if (Q == 0)
-        return feed_forward(m, nn, x, &w->text);
-    struct tensor query = Q == T ? x : nn_rows(nn, x, 0, Q); // (B, Q, D)
-    if (crosses(m, i))
-        query = attend(m, nn, query, image, &w->cross);
-    query = feed_forward(m, nn, query, &w->query);
-    if (Q == T)
-        return query;
-    struct tensor text = nn_rows(nn, x, Q, T - Q); // (B, n, D)
-    return nn_concat(nn, query, feed_forward(m, nn, text, &w->text));
+    return c->in->causal ? nn_pick(c->nn, kept, x, c->order, c->row[c->B]) : x;
 }
 
-static struct tensor layers(const struct qformer *m, struct nn *nn, struct tensor x,
-                            struct tensor image)
+/* x (R, D): queries and text attend to each other. */
+static struct tensor self_attention(const struct call *c, struct tensor x, int i)
 {
-    watch(m, 0, x);
-    for (int i = 0; i < m->layers; i++) {
-        struct arena_mark mark = arena_mark(nn->mem);
-        nn_replace(nn, x, layer(m, nn, x, image, i), mark);
-        watch(m, i + 1, x);
+    const struct attention *w = &c->m->layer[i].self;
+    struct qformer_kept *kept = c->in->kept;
+    struct tensor q = nn_linear(c->nn, x, &w->q, NN_NONE); // (R, D)
+    struct tensor k = nn_linear(c->nn, x, &w->k, NN_NONE);
+    struct tensor v = nn_linear(c->nn, x, &w->v, NN_NONE);
+    if (kept && c->Q && !c->R) {
+        kept->self_k[i] = k;
+        kept->self_v[i] = v;
+    }
+    k = behind(c, k, kept ? kept->self_k[i] : x);
+    v = behind(c, v, kept ? kept->self_v[i] : x);
+    int64_t D = c->m->D, before = c->in->causal ? c->m->Q : 0, row = 0;
+    for (int64_t b = 0; !c->nn->failed && b < c->B; b++) {
+        int64_t S = c->row[b + 1] - c->row[b];
+        c->seq[b] = (struct nn_sequence){ .q = (float *)q.data + row * D,
+                                          .k = (float *)k.data + c->row[b] * D,
+                                          .v = (float *)v.data + c->row[b] * D,
+                                          .T = S - before,
+                                          .S = S,
+                                          .q_stride = D,
+                                          .k_stride = D,
+                                          .v_stride = D,
+                                          .key = c->key ? c->key + row : NULL };
+        row += S - before;
+    }
+    struct tensor h = attend(c, false); // (R, D)
+    return conclude(c, h, x, &w->out, &w->norm, c->key);
+}
+
+/* The image's keys and values: those that are kept, or new ones. */
+static void image_keys(struct tensor *k, struct tensor *v, const struct call *c, int i)
+{
+    const struct attention *w = &c->m->layer[i].cross;
+    struct qformer_kept *kept = c->in->kept;
+    if (kept && kept->cross_k[i].data) {
+        *k = kept->cross_k[i];
+        *v = kept->cross_v[i];
+        return;
+    }
+    *k = nn_linear(c->nn, c->in->image, &w->k, NN_NONE); // (I, S, D)
+    *v = nn_linear(c->nn, c->in->image, &w->v, NN_NONE);
+    if (kept) {
+        kept->cross_k[i] = *k;
+        kept->cross_v[i] = *v;
+    }
+}
+
+/* x (B Q, D): queries alone read the image. */
+static struct tensor cross_attention(const struct call *c, struct tensor x, int i)
+{
+    const struct attention *w = &c->m->layer[i].cross;
+    struct tensor k, v, q = nn_linear(c->nn, x, &w->q, NN_NONE); // (B Q, D)
+    int64_t D = c->m->D, Q = c->Q, S = c->S;
+    image_keys(&k, &v, c, i);
+    for (int64_t b = 0; !c->nn->failed && b < c->B; b++) {
+        int64_t image = c->in->image_of ? c->in->image_of[b] : b;
+        c->seq[b] = (struct nn_sequence){ .q = (float *)q.data + b * Q * D,
+                                          .k = (float *)k.data + image * S * D,
+                                          .v = (float *)v.data + image * S * D,
+                                          .T = Q,
+                                          .S = S,
+                                          .q_stride = D,
+                                          .k_stride = D,
+                                          .v_stride = D,
+                                          .key = key_of(c, b * Q) };
+    }
+    struct tensor h = attend(c, true); // (B Q, D)
+    return conclude(c, h, x, &w->out, &w->norm, key_of(c, 0));
+}
+
+static struct tensor feed_forward(const struct call *c, struct tensor x, const struct ffn *w,
+                                  const uint64_t *key)
+{
+    struct tensor h = nn_linear(c->nn, x, &w->up, model_act(c->m->act)); // (R, F)
+    return conclude(c, h, x, &w->down, &w->norm, key);
+}
+
+static struct tensor read_image(const struct call *c, struct tensor query, int i)
+{
+    if (crosses(c->m, i))
+        query = cross_attention(c, query, i);
+    return feed_forward(c, query, &c->m->layer[i].query, key_of(c, 0)); // (B Q, D)
+}
+
+/* Text never looks at the image itself. */
+static struct tensor layer(const struct call *c, struct tensor x, int i)
+{
+    const struct ffn *text = &c->m->layer[i].text;
+    int64_t rows = c->B * c->Q;
+    x = self_attention(c, x, i); // (R, D)
+    if (!c->Q)
+        return feed_forward(c, x, text, c->key);
+    if (!c->mixed)
+        return read_image(c, x, i);
+    struct tensor query = nn_pick(c->nn, x, (struct tensor){ 0 }, c->place, rows); // (B Q, D)
+    struct tensor words = nn_pick(c->nn, x, (struct tensor){ 0 }, c->place + rows, c->R);
+    query = read_image(c, query, i);
+    words = feed_forward(c, words, text, key_of(c, rows));
+    return nn_pick(c->nn, query, words, c->order, rows + c->R); // (R, D)
+}
+
+static struct tensor layers(const struct call *c, struct tensor x)
+{
+    watch(c->m, 0, x);
+    for (int i = 0; i < c->m->layers; i++) {
+        struct arena_mark mark = arena_mark(c->nn->mem);
+        x = nn_replace(c->nn, x, layer(c, x, i), mark);
+        watch(c->m, i + 1, x);
     }
     return x;
 }
 
-static struct tensor embed_words(const struct qformer *m, struct nn *nn, const int64_t *ids,
-                                 int64_t n)
+/* Words and their positions; queries have no position. */
+static struct tensor embed(const struct call *c)
 {
-    struct tensor x = nn_embed(nn, m->words, ids, n); // (n, D)
-    return nn_add(nn, x, tensor_2d(m->word_position.data, DT_F32, n, m->D));
+    const struct qformer *m = c->m;
+    int64_t n = c->B * c->Q + c->R, rows = c->B * c->Q, i = 0;
+    int64_t *idx = arena_calloc(c->nn->mem, (size_t)n, sizeof *idx), *position = idx;
+    struct tensor text = { 0 };
+    c->nn->failed |= !idx;
+    for (int64_t b = 0; idx && c->R && b < c->B; b++)
+        for (int64_t t = 0; t < words_of(c, b); t++)
+            position[i++] = t;
+    if (c->R)
+        text = nn_add(c->nn, nn_embed(c->nn, m->words, c->in->ids, c->R),
+                      nn_embed(c->nn, m->word_position, position, c->R)); // (R, D)
+    if (!c->Q)
+        return text;
+    for (i = 0; idx && i < n; i++)
+        idx[i] = c->order[i] < rows ? c->order[i] % c->Q : c->order[i] - rows + c->Q;
+    return nn_pick(c->nn, m->query_tokens, text, idx, n); // (R, D)
 }
 
+static int order_keys(struct call *c, int64_t n)
+{
+    c->key = c->in->key;
+    if (!c->mixed || !c->key)
+        return 0;
+    uint64_t *key = arena_calloc(c->nn->mem, (size_t)n, sizeof *key);
+    for (int64_t i = 0; key && i < n; i++)
+        key[i] = c->in->key[c->order[i]];
+    c->key = key;
+    return key ? 0 : -1;
+}
+
+/* Where each sequence's rows lie. */
+static int lay_out(struct call *c)
+{
+    int64_t Q = c->in->causal ? c->m->Q : c->Q, n = 0, rows = c->B * Q, word = rows;
+    struct arena *mem = c->nn->mem;
+    c->row = arena_calloc(mem, (size_t)c->B + 1, sizeof *c->row);
+    c->seq = arena_calloc(mem, (size_t)c->B, sizeof *c->seq);
+    c->order = arena_calloc(mem, (size_t)(rows + c->R), sizeof *c->order);
+    c->place = arena_calloc(mem, (size_t)(rows + c->R), sizeof *c->place);
+    if (!c->row || !c->seq || !c->order || !c->place)
+        return -1;
+    for (int64_t b = 0; b < c->B; b++) {
+        c->row[b] = n;
+        for (int64_t q = 0; q < Q; q++)
+            c->order[n++] = b * Q + q;
+        for (int64_t t = 0; t < words_of(c, b); t++)
+            c->order[n++] = word++;
+    }
+    c->row[c->B] = n;
+    for (int64_t i = 0; i < n; i++)
+        c->place[c->order[i]] = i;
+    c->mixed = c->Q && c->R;
+    return order_keys(c, n);
+}
+
+/* One text. */
 static int check_words(const struct qformer *m, const int64_t *ids, int64_t n)
 {
     if (!m->text)
@@ -323,18 +485,85 @@ static int check_image(const struct qformer *m, struct tensor t)
                    dtype_name(t.dtype), tensor_shape_str(shape, t), (long long)m->E);
 }
 
+static int check_texts(const struct qformer *m, const struct qformer_input *in, int64_t *R)
+{
+    *R = 0;
+    for (int64_t b = 0; in->words && b < in->B; b++) {
+        if (check_words(m, in->ids + *R, in->words[b]) < 0)
+            return -1;
+        *R += in->words[b];
+    }
+    return 0;
+}
+
+static int give(struct qformer_output *out, const struct call *c, struct tensor x)
+{
+    int64_t rows = c->B * c->Q;
+    struct tensor none = { 0 }, query = x;
+    *out = (struct qformer_output){ .text = x };
+    if (c->mixed) {
+        query = nn_pick(c->nn, x, none, c->place, rows);
+        out->text = nn_pick(c->nn, x, none, c->place + rows, c->R); // (R, D)
+    }
+    if (c->Q)
+        out->query = tensor_3d(query.data, DT_F32, c->B, c->Q, c->m->D); // (B, Q, D)
+    return nn_failed(c->nn);
+}
+
+int qformer_read(struct qformer_output *out, const struct qformer *m, struct nn *nn,
+                 const struct qformer_input *in)
+{
+    bool images = in->image.data;
+    struct call c = { .m = m, .nn = nn, .in = in, .B = in->B };
+    if ((images && check_image(m, in->image) < 0) || check_texts(m, in, &c.R) < 0)
+        return -1;
+    c.Q = images ? m->Q : 0;
+    c.S = images ? in->image.dim[1] : 0;
+    if (lay_out(&c) < 0)
+        return -1;
+    struct tensor x = nn_layernorm(nn, embed(&c), &m->norm, m->eps); // (R, D)
+    x = layers(&c, nn_dropout(nn, x, c.key));
+    return give(out, &c, x);
+}
+
+int qformer_keep(struct qformer_kept *kept, const struct qformer *m, struct arena *mem)
+{
+    struct tensor *t = arena_calloc(mem, (size_t)(4 * m->layers), sizeof *t);
+    if (!t)
+        return -1;
+    kept->self_k = t;
+    kept->self_v = t + m->layers;
+    kept->cross_k = t + 2 * m->layers;
+    kept->cross_v = t + 3 * m->layers;
+    return 0;
+}
+
+/* The same n words for each of B images. */
+static int repeat_words(struct qformer_input *in, struct nn *nn, const int64_t *ids, int64_t n)
+{
+    int64_t *all = arena_calloc(nn->mem, (size_t)(in->B * n), sizeof *all);
+    int64_t *words = arena_calloc(nn->mem, (size_t)in->B, sizeof *words);
+    if (!all || !words)
+        return -1;
+    for (int64_t i = 0; i < in->B * n; i++)
+        all[i] = ids[i % n];
+    for (int64_t b = 0; b < in->B; b++)
+        words[b] = n;
+    in->ids = all;
+    in->words = words;
+    return 0;
+}
+
 int qformer_forward(struct tensor *query_output, const struct qformer *m, struct nn *nn,
                     struct tensor image_embeds, const int64_t *ids, int64_t n)
 {
-    if (check_image(m, image_embeds) < 0 || (n > 0 && check_words(m, ids, n) < 0))
+    struct qformer_input in = { .B = image_embeds.dim[0], .image = image_embeds };
+    struct qformer_output out;
+    if (check_image(m, image_embeds) < 0 || (n > 0 && check_words(m, ids, n) < 0) ||
+        (n > 0 && repeat_words(&in, nn, ids, n) < 0) || qformer_read(&out, m, nn, &in) < 0)
         return -1;
-    struct tensor x = m->query_tokens; // (1, Q, D): queries have no position
-    if (n > 0)
-        x = nn_concat(nn, x, embed_words(m, nn, ids, n)); // (1, T, D)
-    x = nn_layernorm(nn, x, &m->norm, m->eps);
-    x = layers(m, nn, nn_repeat(nn, x, image_embeds.dim[0]), image_embeds); // (B, T, D)
-    *query_output = nn_rows(nn, x, 0, m->Q);                                // (B, Q, D)
-    return nn_failed(nn);
+    *query_output = out.query;
+    return 0;
 }
 
 int qformer_project(struct tensor *language_model_inputs, const struct qformer *m,
@@ -349,10 +578,10 @@ int qformer_project(struct tensor *language_model_inputs, const struct qformer *
 int qformer_text(struct tensor *text_output, const struct qformer *m, struct nn *nn,
                  const int64_t *ids, int64_t n)
 {
-    if (check_words(m, ids, n) < 0)
+    struct qformer_input in = { .B = 1, .ids = ids, .words = &n };
+    struct qformer_output out;
+    if (qformer_read(&out, m, nn, &in) < 0)
         return -1;
-    struct tensor x = nn_layernorm(nn, embed_words(m, nn, ids, n), &m->norm, m->eps);
-    x = layers(m, nn, nn_repeat(nn, x, 1), (struct tensor){ 0 }); // (1, n, D)
-    *text_output = tensor_2d(x.data, DT_F32, n, m->D);
-    return nn_failed(nn);
+    *text_output = out.text;
+    return 0;
 }

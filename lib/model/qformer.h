@@ -32,7 +32,36 @@ int qformer_project(struct tensor *language_model_inputs, const struct qformer *
 int qformer_text(struct tensor *text_output, const struct qformer *q, struct nn *nn,
                  const int64_t *ids, int64_t n);
 
-/* For tests: the (B, T, D) hidden state before layer 0 and after each layer. */
+/* ---- several sequences at once, as training needs them ---- */
+
+/* Keys and values (rows, D) of each layer. A reading of queries alone fills all four; one of
+ * queries and text takes the images' from here; a causal one the queries' own. */
+struct qformer_kept {
+    struct tensor *self_k, *self_v, *cross_k, *cross_v;
+};
+int qformer_keep(struct qformer_kept *kept, const struct qformer *q, struct arena *mem);
+
+/* B sequences. With images each begins with the queries; text follows, of another length in
+ * each, and is attended to by its own sequence only. */
+struct qformer_input {
+    int64_t B;
+    struct tensor image;       /* (I, S, E) f32; data NULL: text alone */
+    const int64_t *image_of;   /* (B) the image of each sequence; NULL: its own, I = B */
+    const int64_t *ids;        /* word pieces, text after text */
+    const int64_t *words;      /* (B) how many of each; NULL: no text */
+    bool causal;               /* text alone, that sees the kept queries and itself up to t */
+    struct qformer_kept *kept; /* or NULL */
+    const uint64_t *key;       /* of each row, queries first, for nn_dropout(); NULL: none */
+};
+struct qformer_output {
+    struct tensor query; /* (B, Q, D) */
+    struct tensor text;  /* (sum of words, D) */
+};
+int qformer_read(struct qformer_output *out, const struct qformer *q, struct nn *nn,
+                 const struct qformer_input *in);
+
+/* For tests: the hidden state before layer 0 and after each layer: (rows, D), sequence after
+ * sequence, the queries of each first. */
 typedef void qformer_watch(void *ctx, int layer, struct tensor hidden);
 void qformer_set_watch(struct qformer *q, qformer_watch *watch, void *ctx);
 

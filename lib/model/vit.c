@@ -276,7 +276,7 @@ int vit_forward(struct tensor *image_embeds, const struct vit *v, struct nn *nn,
     watch(v, 0, x);
     for (int i = 0; i < v->layers; i++) {
         struct arena_mark mark = arena_mark(nn->mem);
-        nn_replace(nn, x, block(v, nn, x, &v->block[i]), mark);
+        x = nn_replace(nn, x, block(v, nn, x, &v->block[i]), mark);
         watch(v, i + 1, x);
     }
     /* CLIP's last_hidden_state is not normalised: its post_layernorm is for the pooled row. */

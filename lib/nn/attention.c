@@ -3,7 +3,7 @@
 #include "base/err.h"
 #include "base/math.h"
 #include "kern/kern.h"
-#include "nn/nn.h"
+#include "nn/back.h"
 
 #include <string.h>
 
@@ -22,6 +22,8 @@ struct attention {
     const struct job *job;
     int64_t jobs, room; /* floats of scratch a worker has */
     float *scratch;
+    double p; /* dropout of probabilities, at a site */
+    uint64_t seed, site;
 };
 
 static int64_t tiles(int64_t T)
@@ -38,6 +40,14 @@ static const struct job *job_of(const struct attention *a, int64_t i)
         *(a->job[mid].first <= i ? &lo : &hi) = mid;
     }
     return &a->job[lo];
+}
+
+static void drop(const struct attention *a, const struct nn_sequence *s, float *p, int64_t t,
+                 int64_t n, int64_t S, int64_t h)
+{
+    for (int64_t r = 0; a->p > 0 && s->key && r < n; r++)
+        nn_drop_some(p + r * S, S, a->p, nn_drop_row(a->seed, a->site, s->key[t + r]),
+                     h * s->S);
 }
 
 /* Rows [t, t + n) of scores (n, S) to probabilities. Keys a row does not see get 0. */
@@ -83,6 +93,7 @@ static void piece(const struct attention *a, int64_t i, float *p)
     normalise(a, p, seen, n, S);
     if (j->told)
         tell_rows(j, h, t, p, n, S);
+    drop(a, s, p, t, n, S, h);
     struct kern_mix mix = { .M = (size_t)n,
                             .N = (size_t)hd,
                             .K = (size_t)S,
@@ -135,6 +146,15 @@ static void tell(const struct nn *nn, const struct attention *a)
     }
 }
 
+static void draw(struct attention *a, struct nn *nn)
+{
+    if (!nn->tape)
+        return;
+    a->p = nn->tape->dropout;
+    a->seed = nn->tape->seed;
+    a->site = nn->tape->site++;
+}
+
 struct tensor nn_attention(struct nn *nn, struct nn_heads heads, const struct nn_sequence *seq,
                            int64_t n)
 {
@@ -149,12 +169,17 @@ struct tensor nn_attention(struct nn *nn, struct nn_heads heads, const struct nn
         return (struct tensor){ 0 };
     }
     int64_t count = plan(job, &a, seq, n, y.data);
+    struct arena_mark mark = arena_mark(nn->mem);
+    draw(&a, nn);
     struct tensor scratch = nn_tensor(nn, 2, (int64_t[]){ pool_threads(nn->pool), a.room });
     a.scratch = scratch.data;
     make_copies(nn, job, &a);
     if (scratch.data)
         pool_run(nn->pool, pieces, &a, count, count / (8 * pool_threads(nn->pool)) + 1);
     tell(nn, &a);
+    arena_rewind(nn->mem, mark);
+    if (nn->tape)
+        nn_back_attention(nn, y, heads, seq, n, a.site);
     return y;
 }
 
@@ -188,7 +213,8 @@ struct tensor nn_attention_batch(struct nn *nn, struct nn_heads heads, int64_t B
                                        k.rows,
                                        q.stride,
                                        k.stride,
-                                       v.stride };
+                                       v.stride,
+                                       NULL };
     struct tensor y = nn_attention(nn, heads, seq, B);
     return tensor_3d(y.data, DT_F32, B, q.rows, D);
 }

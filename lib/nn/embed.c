@@ -2,7 +2,7 @@
 #include "base/err.h"
 #include "base/math.h"
 #include "kern/kern.h"
-#include "nn/nn.h"
+#include "nn/back.h"
 
 #include <string.h>
 
@@ -19,6 +19,27 @@ struct tensor nn_embed(struct nn *nn, struct tensor table, const int64_t *ids, i
     for (int64_t i = 0; i < n; i++)
         nn->kern->widen[t]((float *)y.data + i * D,
                            (const char *)table.data + (size_t)ids[i] * row, (size_t)D);
+    if (nn->tape)
+        nn_back_pick(nn, y, table, (struct tensor){ 0 }, ids);
+    return y;
+}
+
+struct tensor nn_pick(struct nn *nn, struct tensor a, struct tensor b, const int64_t *idx,
+                      int64_t n)
+{
+    if (nn->failed)
+        return (struct tensor){ 0 };
+    int64_t D = a.dim[a.ndim - 1], first = tensor_count(a) / D;
+    BUG_ON(b.data && b.dim[b.ndim - 1] != D);
+    struct tensor y = nn_tensor(nn, 2, (int64_t[]){ n, D });
+    float *out = y.data;
+    for (int64_t i = 0; out && i < n; i++, out += D) {
+        const float *from = idx[i] < first ? (const float *)a.data + idx[i] * D
+                                           : (const float *)b.data + (idx[i] - first) * D;
+        nn->kern->widen[KERN_F32](out, from, (size_t)D);
+    }
+    if (nn->tape && out)
+        nn_back_pick(nn, y, a, b, idx);
     return y;
 }
 
@@ -29,6 +50,7 @@ static struct tensor with_batch(struct tensor x)
 
 struct tensor nn_concat(struct nn *nn, struct tensor a, struct tensor b)
 {
+    BUG_ON(tape_wants(nn, a.data) || tape_wants(nn, b.data)); /* nn_pick() goes back */
     if (nn->failed)
         return (struct tensor){ 0 };
     a = with_batch(a);
@@ -48,6 +70,7 @@ struct tensor nn_concat(struct nn *nn, struct tensor a, struct tensor b)
 
 struct tensor nn_repeat(struct nn *nn, struct tensor x, int64_t B)
 {
+    BUG_ON(tape_wants(nn, x.data)); /* nn_pick() goes back */
     if (nn->failed)
         return x;
     x = with_batch(x);
@@ -60,6 +83,7 @@ struct tensor nn_repeat(struct nn *nn, struct tensor x, int64_t B)
 
 struct tensor nn_rows(struct nn *nn, struct tensor x, int64_t from, int64_t n)
 {
+    BUG_ON(tape_wants(nn, x.data)); /* nn_pick() goes back */
     if (nn->failed)
         return (struct tensor){ 0 };
     int64_t B = x.dim[0], T = x.dim[1], D = x.dim[2];

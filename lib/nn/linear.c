@@ -3,7 +3,9 @@
 #include "base/err.h"
 #include "base/math.h"
 #include "kern/kern.h"
-#include "nn/nn.h"
+#include "nn/back.h"
+
+#include <string.h>
 
 /* Below this many multiply-adds, waking a thread costs more than it saves. */
 #define ALONE (1 << 16)
@@ -59,6 +61,33 @@ int64_t nn_linear_grain(const struct nn *nn, int64_t M, int64_t N, int64_t K)
     return (N / pieces + CUT) / CUT * CUT;
 }
 
+struct act_job {
+    const struct kern *kern;
+    enum nn_act act;
+    const float *x;
+    float *y;
+};
+
+static int act_range(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    const struct act_job *a = ctx;
+    (void)worker;
+    memcpy(a->y + begin, a->x + begin, (size_t)(end - begin) * sizeof *a->y);
+    nn_activate(a->kern, a->act, a->y + begin, (size_t)(end - begin));
+    return 0;
+}
+
+static struct tensor activation(struct nn *nn, struct tensor x, enum nn_act act)
+{
+    struct tensor y = nn_tensor(nn, x.ndim, x.dim);
+    struct act_job a = { nn->kern, act, x.data, y.data };
+    if (!y.data)
+        return y;
+    pool_run(nn->pool, act_range, &a, tensor_count(x), 16384);
+    nn_back_act(nn, y, x, act);
+    return y;
+}
+
 static void linear_float(struct nn *nn, struct tensor y, struct tensor x,
                          const struct nn_linear *w, enum nn_act act)
 {
@@ -81,9 +110,12 @@ struct tensor nn_linear(struct nn *nn, struct tensor x, const struct nn_linear *
     struct tensor y = nn_tensor(nn, x.ndim, dim);
     if (!y.data)
         return y;
+    bool apart = nn->tape && act != NN_NONE; /* its slope is at what came before */
     if (w->weight.dtype == DT_I8 || w->weight.dtype == DT_I4)
         nn_linear_int(nn, y, x, w, act);
     else
-        linear_float(nn, y, x, w, act);
-    return y;
+        linear_float(nn, y, x, w, apart ? NN_NONE : act);
+    if (nn->tape)
+        nn_back_linear(nn, y, x, w);
+    return apart ? activation(nn, y, act) : y;
 }

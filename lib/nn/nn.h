@@ -17,12 +17,14 @@
 
 struct kern;
 struct nn_watch;
+struct tape;
 
 struct nn {
     struct arena *mem;       /* of the activations */
     struct pool *pool;       /* NULL: the caller alone */
     const struct kern *kern; /* nn_init() chose it */
     struct nn_watch *watch;  /* told of what attention looks at; NULL: nobody */
+    struct tape *tape;       /* notes how to go back (tape.h); NULL: nothing is trained */
     int failed;
 };
 
@@ -42,9 +44,10 @@ struct tensor nn_tensor(struct nn *nn, int ndim, const int64_t *dim);
 #define NN_KERNELS 128
 const char *nn_kernels(char text[NN_KERNELS], const char *cpu);
 
-/* x becomes y, of the same shape, and what was made since the mark is forgotten: a layer ends.
- */
-void nn_replace(struct nn *nn, struct tensor x, struct tensor y, struct arena_mark mark);
+/* y in x's place, of the same shape, and what was made since the mark is forgotten: a layer
+ * ends. With a tape nothing is forgotten: y itself. */
+struct tensor nn_replace(struct nn *nn, struct tensor x, struct tensor y,
+                         struct arena_mark mark);
 
 enum nn_act { NN_NONE, NN_RELU, NN_GELU, NN_QUICK_GELU }; /* gelu is the erf form */
 
@@ -98,6 +101,15 @@ struct tensor nn_resize(struct nn *nn, struct tensor x, int64_t H, int64_t W);
  */
 struct tensor nn_embed(struct nn *nn, struct tensor table, const int64_t *ids, int64_t n);
 
+/* Row i of the result (n, D) is row idx[i] of a, or of b, counted on: idx[i] - rows of a. Both
+ * are f32 of width D, whatever their other dims; b may be no tensor. */
+struct tensor nn_pick(struct nn *nn, struct tensor a, struct tensor b, const int64_t *idx,
+                      int64_t n);
+
+/* x with elements dropped by the tape's chances, where there is a tape and a key for each row
+ * (rows with the same key at the same point of a pass lose the same ones); else x. */
+struct tensor nn_dropout(struct nn *nn, struct tensor x, const uint64_t *key);
+
 /* Scaled dot-product attention over H heads of hd floats, for each sequence on its own:
  *
  *   out[t,h,:] = sum_s softmax_s(scale * q[t,h,:].k[s,h,:] + bias[t,s]) * v[s,h,:]
@@ -109,6 +121,7 @@ struct tensor nn_embed(struct nn *nn, struct tensor table, const int64_t *ids, i
 struct nn_sequence {
     const float *q, *k, *v;
     int64_t T, S, q_stride, k_stride, v_stride;
+    const uint64_t *key; /* of the T rows, for dropout of probabilities; NULL: none */
 };
 struct nn_heads {
     int H;

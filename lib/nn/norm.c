@@ -1,7 +1,7 @@
 /* norm.c - layer normalisation and sums, the rows split among threads. */
 #include "base/err.h"
 #include "kern/kern.h"
-#include "nn/nn.h"
+#include "nn/back.h"
 
 #define GRAIN 16384 /* floats worth a thread's while */
 
@@ -51,7 +51,10 @@ struct tensor nn_layernorm(struct nn *nn, struct tensor x, const struct nn_norm 
         return (struct tensor){ 0 };
     BUG_ON(w->weight.dim[0] != x.dim[x.ndim - 1]);
     struct rows r = { .w = w->weight.data, .b = w->bias.data, .eps = eps };
-    return run(nn, x, norm_rows, r);
+    struct tensor y = run(nn, x, norm_rows, r);
+    if (nn->tape && y.data)
+        nn_back_layernorm(nn, y, x, w, eps);
+    return y;
 }
 
 struct tensor nn_add(struct nn *nn, struct tensor a, struct tensor b)
@@ -61,5 +64,8 @@ struct tensor nn_add(struct nn *nn, struct tensor a, struct tensor b)
     int64_t D = a.dim[a.ndim - 1];
     BUG_ON(D != b.dim[b.ndim - 1] || tensor_count(a) % tensor_count(b));
     struct rows r = { .b = b.data, .period = tensor_count(b) / D };
-    return run(nn, a, add_rows, r);
+    struct tensor y = run(nn, a, add_rows, r);
+    if (nn->tape && y.data)
+        nn_back_add(nn, y, a, b);
+    return y;
 }

@@ -92,35 +92,48 @@ static int take(struct tensor *out, struct tensor t, int flags, struct arena *me
     return 0;
 }
 
-static int bind_one(struct tensor *out, const struct weights *w, const struct store_bind *b,
+/* What the checkpoint has: 1, 0 nothing, -1 a tensor that is not as it should be. */
+static int look(struct tensor *t, struct store *s, const char *name, struct tensor want)
+{
+    const struct safetensors_entry *e = store_entry(s->weights, name);
+    if (!e)
+        return 0;
+    return safetensors_tensor(t, e) < 0 || check(t, name, want) < 0 ? -1 : 1;
+}
+
+static int bind_one(struct tensor *out, struct store *s, const struct store_bind *b,
                     const char *name, const struct store_dims *dims, struct arena *mem,
                     struct faults *f)
 {
-    const struct safetensors_entry *e = weights_find(w, name);
-    struct tensor t;
+    struct tensor t, want = expected(b->shape, dims);
+    int found = look(&t, s, name, want), taken = 0;
     *out = (struct tensor){ 0 };
-    if (!e && (b->flags & STORE_OPTIONAL))
-        return 0;
-    if (!e)
-        err_set(ERR_CONFIG, "%s: no such tensor in the checkpoint", name);
-    if (e && safetensors_tensor(&t, e) == 0 && check(&t, name, expected(b->shape, dims)) == 0)
+    if (found < 0)
+        return fault(f), 0;
+    if (s->on_bind)
+        taken = s->on_bind(s->on_bind_ctx, name, want, found ? &t : NULL, out);
+    if (taken)
+        return taken < 0 ? -1 : 0;
+    if (found)
         return take(out, t, b->flags, mem);
-    fault(f);
+    if (!(b->flags & STORE_OPTIONAL)) {
+        err_set(ERR_CONFIG, "%s: no such tensor in the checkpoint", name);
+        fault(f);
+    }
     return 0;
 }
 
 int store_bind(void *out, struct store *s, const char *prefix, int i,
                const struct store_bind *table, const struct store_dims *dims, struct arena *mem)
 {
-    const struct weights *w = store_weights(s);
     struct faults f = { .count = 0 };
-    if (!w)
+    if (!store_weights(s))
         return -1;
     for (const struct store_bind *b = table; b->name; b++) {
         char name[NAME_LEN];
         full_name(name, prefix, i, b->name);
         struct tensor *field = (struct tensor *)((char *)out + b->offset);
-        if (bind_one(field, w, b, name, dims, mem, &f) < 0)
+        if (bind_one(field, s, b, name, dims, mem, &f) < 0)
             return err_wrap("%s", name);
     }
     if (f.count > 1)

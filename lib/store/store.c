@@ -4,6 +4,7 @@
 #include "base/err.h"
 #include "base/io.h"
 #include "store/json.h"
+#include "store/lavis.h"
 #include "store/open.h"
 
 #include <jansson.h>
@@ -64,12 +65,25 @@ const struct weights *store_weights(struct store *s)
     return s->weights;
 }
 
+const struct safetensors_entry *store_entry(const struct weights *w, const char *name)
+{
+    char other[256];
+    const struct safetensors_entry *e = weights_find(w, name);
+    return e || !lavis_name(other, sizeof other, name) ? e : weights_find(w, other);
+}
+
+void store_on_bind(struct store *s, store_bind_fn *fn, void *ctx)
+{
+    s->on_bind = fn;
+    s->on_bind_ctx = ctx;
+}
+
 int store_find(struct tensor *t, struct store *s, const char *name)
 {
     const struct weights *w = store_weights(s);
     if (!w)
         return -1;
-    const struct safetensors_entry *e = weights_find(w, name);
+    const struct safetensors_entry *e = store_entry(w, name);
     if (!e)
         return 0;
     return safetensors_tensor(t, e) < 0 ? -1 : 1;

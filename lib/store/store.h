@@ -36,8 +36,9 @@ const char *store_dir(const struct store *s);
  * the blocks does not: 'vqa models verify' reads everything. NULL with err set. */
 const char *store_fingerprint(struct store *s);
 
-/* The tensor of that exact name: 1, 0 absent, -1 if the weights cannot be read or this tensor
- * has a dtype or a rank that struct tensor has not (ERR_CONFIG). */
+/* The tensor of that name, or of LAVIS's for it (ln_vision.weight for
+ * vision_model.post_layernorm.weight): 1, 0 absent, -1 if the weights cannot be read or this
+ * tensor has a dtype or a rank that struct tensor has not (ERR_CONFIG). */
 int store_find(struct tensor *t, struct store *s, const char *name);
 
 /* ---- config.json ---- */
@@ -137,5 +138,12 @@ struct store_bind {
 int store_bind(void *out, struct store *s, const char *prefix, int i,
                const struct store_bind *table, const struct store_dims *dims,
                struct arena *mem);
+
+/* Asked for every tensor that a table names, with its shape and what the checkpoint has of it
+ * (NULL: nothing): 1 if it has set *out, 0 to go on as if it were not there, -1 with err set. A
+ * trainer takes its writable copies so. fn NULL: nobody is asked any more. */
+typedef int store_bind_fn(void *ctx, const char *name, struct tensor shape,
+                          const struct tensor *stored, struct tensor *out);
+void store_on_bind(struct store *s, store_bind_fn *fn, void *ctx);
 
 #endif
