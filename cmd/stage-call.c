@@ -33,7 +33,7 @@ int main(int argc, char **argv)
     struct args a = { .connect = 5, .lost = 60, .timeout = 600, .window = 64 };
     int first = cli_start(
         &(struct cli){ .name = "stage-call",
-                       .usage = "[--key FILE --server-key FILE] "
+                       .usage = "[-o FILE] [--key FILE --server-key FILE] "
                                 "ENDPOINT[,ENDPOINT...] [FILE]\n"
                                 "--info | --metrics ENDPOINT",
                        .about = "Send records through a filter that stage-serve "
