@@ -111,8 +111,9 @@ torture: all $(BUILD)/tests/unit/rpc-sim
 	$(BUILD)/tests/unit/rpc-sim 1000000
 	BUILD=$(BUILD) VQA_REQUESTS=10000 scripts/run-tests tests/net.bats
 
-# What a filter elsewhere costs, beside bare sockets (ten seconds); what a second server gives (a minute).
-bench-hop bench-scale: bench-%: all
+# What a filter elsewhere costs, beside bare sockets (ten seconds); what a second server gives (a minute);
+# what hostile peers cost (two minutes).
+bench-hop bench-scale bench-attack: bench-%: all
 	PATH=$(CURDIR)/$(BUILD)/bin:$$PATH /usr/bin/python3 tests/bench/$*.py
 
 check: all
@@ -136,7 +137,7 @@ clean:
 	rm -rf build build-san build-clang
 
 FORCE:
-.PHONY: all units test torture bench-hop bench-scale check install uninstall clean FORCE
+.PHONY: all units test torture bench-hop bench-scale bench-attack check install uninstall clean FORCE
 .SECONDARY:
 
 -include $(LIB_OBJ:.o=.d) $(CMD_SRC:%.c=$(BUILD)/%.d) $(UNIT_SRC:%.c=$(BUILD)/%.d)

@@ -12,8 +12,6 @@ ninetieth of a hundred. Programs are taken from PATH: `make bench-hop`."""
 import fcntl, multiprocessing, os, select, socket, subprocess, sys, time
 import msgpack_numpy, numpy, zmq
 
-rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 300
-
 def free_port():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
@@ -60,7 +58,7 @@ def echo(port):
     while len(m := s.recv(copy=False)):
         s.send(m, copy=False)
 
-def main():
+def main(rounds):
     a = numpy.random.default_rng(1).standard_normal((257, 1408), dtype=numpy.float32)
     record = msgpack_numpy.packb({"id": "one", "image_embeds": a})
     served, bare = free_port(), free_port()
@@ -94,4 +92,5 @@ def main():
     for name, t in took.items():
         print(f"{name:8}" + "".join(f"{x:8.2f}" for x in numpy.percentile(t, [50, 10, 90])))
 
-main()
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 300)
