@@ -4,20 +4,19 @@
 #include "cli/opt.h"
 #include "front/format.h"
 #include "front/input.h"
+#include "front/token_table.h"
 #include "front/tokens.h"
 #include "stage/stage.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 struct args {
     struct cli_common c;
     struct cli_model m;
     struct opt_list prompts;
-    bool decode, ids, split;
+    bool decode, ids, explain, split;
     int format; /* -1: not given */
     const char *in;
     struct tokens tokens;
@@ -34,6 +33,8 @@ static const struct opt opts[] = {
     OPT_CHOICE(struct args, format, 'f', "format", "WORD", format_words,
                "with -d: text, tsv, jsonl, json, or msgpack for records"),
     OPT_FLAG(struct args, ids, 0, "ids", "lines of text to lines of ids; with -d back"),
+    OPT_FLAG(struct args, explain, 0, "explain",
+             "show the tokens of lines of text, with -f jsonl too"),
     OPT_COMMON(struct args, c),
     OPT_END
 };
@@ -81,19 +82,9 @@ static int run_stage(struct args *a)
                                       .say = a->c.verbose ? cli_warn : NULL });
 }
 
-/* A record that failed further up in the pipe was said there; one in a saved stream, not to us.
- */
-static void say_saved(struct record *rec)
-{
-    struct record_error e;
-    struct stat st;
-    if (record_get_error(&e, rec) && fstat(STDIN_FILENO, &st) == 0 && S_ISREG(st.st_mode))
-        cli_warn("%s: %s: %s", record_id(rec), e.stage, e.message);
-}
-
 static int print_record(struct format *o, struct args *a, struct record *rec)
 {
-    say_saved(rec);
+    input_say_saved(rec);
     if (!record_is_error(rec) && tokens_decode(rec, &a->tokens, a->c.keep) < 0) {
         if (a->c.fail_fast || err_kind() != ERR_DATA)
             return err_wrap("%s", record_id(rec));
@@ -128,43 +119,47 @@ static int print_records(struct args *a)
     return rc;
 }
 
-static int print_line(struct args *a, const char *s, size_t n)
+static int print_line(void *ctx, const char *s, size_t n)
 {
+    struct args *a = ctx;
+    if (a->explain)
+        return token_table_line(stdout, &a->tokens, s, n, a->format == FORMAT_JSONL);
     return a->decode ? tokens_print_text(stdout, &a->tokens, s, n)
                      : tokens_print_ids(stdout, &a->tokens, s, n);
 }
 
 static int print_lines(struct args *a, char **operands, int n)
 {
-    char *line = NULL;
-    size_t cap = 0;
-    ssize_t len;
     setvbuf(stdout, NULL, _IOLBF, 0);
-    int rc = tokens_open(&a->tokens, a->m.model);
-    for (int i = 0; i < n && rc == 0; i++)
-        rc = print_line(a, operands[i], strlen(operands[i]));
-    for (int i = 1; n == 0 && rc == 0 && (len = getline(&line, &cap, stdin)) >= 0; i++) {
-        if (len && line[len - 1] == '\n')
-            line[--len] = '\0';
-        if (print_line(a, line, (size_t)len) < 0)
-            rc = err_wrap("line %d", i);
-    }
-    free(line);
-    return rc;
+    if (tokens_open(&a->tokens, a->m.model) < 0)
+        return -1;
+    return tokens_each_line(operands, n, print_line, a);
+}
+
+static void check_explain(const struct args *a)
+{
+    if (a->decode || a->ids)
+        cli_usage_error("--explain: expected no --%s with it", a->decode ? "decode" : "ids");
+    if (a->format >= 0 && a->format != FORMAT_TEXT && a->format != FORMAT_JSONL)
+        cli_usage_error("--explain prints text or jsonl");
 }
 
 static void check_args(const struct args *a, int operands)
 {
-    bool people = a->ids || (a->decode && a->format != FORMAT_MSGPACK);
+    bool lines = a->ids || a->explain,
+         people = lines || (a->decode && a->format != FORMAT_MSGPACK);
     if (a->decode && a->prompts.n)
         cli_usage_error("--decode and --prompt: expected one of them");
-    if (a->format >= 0 && (!a->decode || a->ids))
+    if (a->explain)
+        check_explain(a);
+    else if (a->format >= 0 && (!a->decode || a->ids))
         cli_usage_error("--format is for --decode of records");
-    if (a->ids && a->prompts.n)
-        cli_usage_error("--ids takes its text from operands or standard input, not --prompt");
+    if (lines && a->prompts.n)
+        cli_usage_error("--%s takes its text from operands or standard input, not --prompt",
+                        a->ids ? "ids" : "explain");
     if (people && a->c.out)
         cli_usage_error("--output is for records; redirect standard output instead");
-    if (operands > 1 && !a->ids)
+    if (operands > 1 && !lines)
         cli_usage_error("%d operands, expected one stream", operands);
     for (int i = 0; i < a->prompts.n; i++)
         if (!utf8_valid(a->prompts.v[i], strlen(a->prompts.v[i])))
@@ -179,7 +174,9 @@ int main(int argc, char **argv)
                        .usage = "[-m MODEL] [-p TEXT]... [--split-special-tokens] [-o FILE] "
                                 "[STREAM]\n"
                                 "-d [-m MODEL] [-f WORD] [--keep] [-o FILE] [STREAM]\n"
-                                "--ids [-d] [-m MODEL] [--split-special-tokens] [TEXT...]",
+                                "--ids [-d] [-m MODEL] [--split-special-tokens] [TEXT...]\n"
+                                "--explain [-f jsonl] [-m MODEL] [--split-special-tokens] "
+                                "[TEXT...]",
                        .about = "Turn prompts into token ids, and generated ids into text.",
                        .opts = opts },
         argc, argv, &a);
@@ -187,7 +184,7 @@ int main(int argc, char **argv)
     a.in = argv[i];
     a.tokens.layout.split_specials = a.split;
     record_init(&a.out);
-    int rc = a.ids                                    ? print_lines(&a, argv + i, argc - i)
+    int rc = a.ids || a.explain                       ? print_lines(&a, argv + i, argc - i)
              : a.decode && a.format != FORMAT_MSGPACK ? print_records(&a)
                                                       : run_stage(&a);
     tokens_close(&a.tokens);

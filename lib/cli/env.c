@@ -54,6 +54,12 @@ const char *env_cpu(void)
     return env_get("VQA_CPU");
 }
 
+bool env_colour(int fd)
+{
+    const char *term = env_get("TERM");
+    return isatty(fd) && !env_get("NO_COLOR") && term && strcmp(term, "dumb");
+}
+
 /* "/usr/local/bin" for /usr/local/bin/vqa; false if the kernel does not say. */
 static bool own_directory(char *dir, size_t n)
 {

@@ -18,6 +18,10 @@ int env_threads(int asked);
 /* The instruction set to use, $VQA_CPU, or NULL for the best there is. */
 const char *env_cpu(void);
 
+/* Whether what goes to this descriptor may be coloured: a terminal, no $NO_COLOR, and one that
+ * knows colours (TERM is set and not dumb). */
+bool env_colour(int fd);
+
 /* Path of a shipped file or directory ("demo-model"): $VQA_DATADIR, else beside the executable
  * (installed or in the build tree), else where it was configured to be installed. */
 void env_data_path(char *path, size_t n, const char *name);

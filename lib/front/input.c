@@ -2,9 +2,11 @@
 #include "front/input.h"
 
 #include "base/err.h"
+#include "cli/die.h"
 
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 int input_open(struct input *in, const char *name)
@@ -26,4 +28,12 @@ void input_close(struct input *in)
     if (in->fd >= 0)
         close(in->fd);
     *in = (struct input){ .fd = -1 };
+}
+
+void input_say_saved(struct record *rec)
+{
+    struct record_error e;
+    struct stat st;
+    if (record_get_error(&e, rec) && fstat(STDIN_FILENO, &st) == 0 && S_ISREG(st.st_mode))
+        cli_warn("%s: %s: %s", record_id(rec), e.stage, e.message);
 }

@@ -17,4 +17,8 @@ int input_open(struct input *in, const char *name);
 /* Also after a failed input_open(), and twice. */
 void input_close(struct input *in);
 
+/* Says what a record that is an error says, if standard input is a file: one that failed
+ * further up in the pipe was said there; one in a saved stream, not to us. */
+void input_say_saved(struct record *rec);
+
 #endif

@@ -171,3 +171,22 @@ int tokens_print_text(FILE *f, struct tokens *t, const char *ids, size_t n)
     putc('\n', f);
     return 0;
 }
+
+int tokens_each_line(char **operands, int n, int (*fn)(void *ctx, const char *s, size_t n),
+                     void *ctx)
+{
+    char *line = NULL;
+    size_t cap = 0;
+    ssize_t len;
+    int rc = 0;
+    for (int i = 0; i < n && rc == 0; i++)
+        rc = fn(ctx, operands[i], strlen(operands[i]));
+    for (int i = 1; n == 0 && rc == 0 && (len = getline(&line, &cap, stdin)) >= 0; i++) {
+        if (len && line[len - 1] == '\n')
+            line[--len] = '\0';
+        if (fn(ctx, line, (size_t)len) < 0)
+            rc = err_wrap("line %d", i);
+    }
+    free(line);
+    return rc;
+}

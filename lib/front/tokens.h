@@ -33,4 +33,9 @@ int tokens_decode(struct record *rec, struct tokens *t, bool keep);
 int tokens_print_ids(FILE *f, struct tokens *t, const char *s, size_t n);
 int tokens_print_text(FILE *f, struct tokens *t, const char *ids, size_t n);
 
+/* Calls fn for each of the n operands, or without any for each line of standard input, less its
+ * end. -1 when fn gave -1, with the number of the line in front. */
+int tokens_each_line(char **operands, int n, int (*fn)(void *ctx, const char *s, size_t n),
+                     void *ctx);
+
 #endif

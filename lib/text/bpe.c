@@ -190,3 +190,85 @@ int bpe_decode(struct buf *out, const struct bpe *t, const int64_t *ids, size_t 
     buf_release(&bytes);
     return rc;
 }
+
+/* ---- where ids come from ---- */
+
+int bpe_token(struct buf *out, const struct bpe *t, int64_t id)
+{
+    size_t n;
+    const char *s = vocab_token(&n, &t->files.vocab, id);
+    return s ? decode_token(out, s, n) : 0;
+}
+
+bool bpe_is_special(const struct bpe *t, int64_t id)
+{
+    const struct added_token *added = added_of_id(&t->files.added, id);
+    return added && added->special;
+}
+
+/* Every id in its place; gives the end of the last. */
+static int place_spans(struct bpe_span *span, const struct bpe *t, const struct bpe_ids *ids,
+                       bool bos, size_t *end)
+{
+    struct buf bytes = { 0 };
+    size_t at = 0;
+    int rc = 0;
+    for (size_t i = 0; i < ids->n && rc == 0; i++) {
+        int64_t id = ids->v[i];
+        buf_clear(&bytes);
+        if (i > 0 || !bos)
+            rc = bpe_token(&bytes, t, id);
+        span[i] = (struct bpe_span){
+            .id = id, .at = at, .n = bytes.len, .word = -1, .special = bpe_is_special(t, id)
+        };
+        at += bytes.len;
+    }
+    buf_release(&bytes);
+    *end = at;
+    return rc;
+}
+
+/* The next span from i on that was cut out of the text, or count. */
+static size_t next_cut(const struct bpe_span *span, size_t i, size_t count, const struct bpe *t,
+                       int flags)
+{
+    if (!(flags & BPE_SPECIALS))
+        return count;
+    while (i < count && !added_of_id(&t->files.added, span[i].id))
+        i++;
+    return i;
+}
+
+/* Words of the run span[i..stop), which ends at s[end]. */
+static void number_words(struct bpe_span *span, size_t i, size_t stop, const char *s,
+                         size_t end, int *words)
+{
+    for (size_t word_end = i < stop ? span[i].at : 0; i < stop; i++) {
+        struct bpe_span *k = &span[i];
+        k->first = k->at == word_end;
+        if (k->first) {
+            word_end += pretoken_next(s + word_end, end - word_end);
+            (*words)++;
+        }
+        k->word = *words - 1;
+    }
+}
+
+struct bpe_span *bpe_spans(const struct bpe *t, const struct bpe_ids *ids, const char *s,
+                           size_t n, int flags, struct arena *mem)
+{
+    bool bos = flags & BPE_BOS && t->files.bos >= 0;
+    struct bpe_span *span = arena_calloc(mem, ids->n, sizeof *span);
+    size_t end;
+    int words = 0;
+    if (!span || place_spans(span, t, ids, bos, &end) < 0)
+        return NULL;
+    if (end != n)
+        return err_null(ERR_BUG, "ids of %zu bytes for a text of %zu", end, n);
+    for (size_t i = bos; i < ids->n; i++) {
+        size_t stop = next_cut(span, i, ids->n, t, flags);
+        number_words(span, i, stop, s, stop < ids->n ? span[stop].at : n, &words);
+        i = stop;
+    }
+    return span;
+}

@@ -8,6 +8,7 @@
 #ifndef TEXT_BPE_H
 #define TEXT_BPE_H
 
+#include "base/arena.h"
 #include "base/buf.h"
 
 #include <stdbool.h>
@@ -46,5 +47,24 @@ int bpe_decode(struct buf *out, const struct bpe *t, const int64_t *ids, size_t 
                bool skip_specials);
 
 int64_t bpe_id(const struct bpe *t, const char *token); /* -1: no such token */
+
+/* Appends the bytes that an id stands for, which need not be whole characters; nothing for an
+ * id beyond the vocabulary. */
+int bpe_token(struct buf *out, const struct bpe *t, int64_t id);
+bool bpe_is_special(const struct bpe *t, int64_t id);
+
+/* Where in a text an id comes from. */
+struct bpe_span {
+    int64_t id;
+    size_t at, n; /* bytes; n 0: from none of them, the template's </s> */
+    int word;     /* counted from 0: pieces that merges never cross; -1: an added token */
+    bool first;   /* of its word */
+    bool special;
+};
+
+/* The spans of the ids that bpe_encode() gave for n bytes of text with these flags: as many as
+ * ids, in mem. NULL with err set. */
+struct bpe_span *bpe_spans(const struct bpe *t, const struct bpe_ids *ids, const char *s,
+                           size_t n, int flags, struct arena *mem);
 
 #endif

@@ -290,3 +290,71 @@ sys.stdout.buffer.write(m.packb({"id": "a", "output_ids": np.array([68])}))' | t
     status_is 65 bash -c 'tokenize -m "$1" </dev/null >out' - "$m"
     says "empty, expected a stream of records"
 }
+
+@test "--explain -f jsonl: the ids of --ids, bytes that make up the text, words as the pattern cuts them" {
+    cat >lines <<'T'
+Question: what is alongcompoundword? Answer:
+ don't  stop 12ab </s> x</s>y  é☃
+
+T
+    for flags in "" "--split-special-tokens"; do
+        # shellcheck disable=SC2086
+        tokenize --ids $flags <lines >ids
+        # shellcheck disable=SC2086
+        tokenize --explain $flags -f jsonl <lines >explained
+        python3 - "$flags" <<'P'
+import json, re, sys
+words = re.compile(r"'s|'t|'re|'ve|'m|'ll|'d| ?[A-Za-zé]+| ?[0-9]+| ?[^\sA-Za-z0-9é]+|\s+(?!\S)|\s+")
+lines = open("lines").read().split("\n")[:-1]
+for text, ids, j in zip(lines, open("ids"), map(json.loads, open("explained")), strict=True):
+    t = j["tokens"]
+    assert j["text"] == text and [k["id"] for k in t] == [int(i) for i in ids.split()]
+    assert j["image"] == {"id": 651, "rows": 32}
+    assert [k["at"] for k in t] == list(range(32, 32 + len(t))) and all(k["mask"] == 1 for k in t)
+    assert b"".join(bytes.fromhex(k["bytes"]) for k in t).decode() == text
+    assert all(k["text"] is None or k["text"].encode() == bytes.fromhex(k["bytes"]) for k in t)
+    assert t[0]["special"] and not t[0]["bytes"]
+    cuts = ["</s>"] if not sys.argv[1] else []
+    runs = re.split("(</s>)", text) if cuts else [text]
+    expected = [w for r in runs if r not in cuts for w in words.findall(r)]
+    got = {}
+    for k in t[1:]:
+        assert k["special"] == (k["word"] == -1) == (k["text"] == "</s>" and bool(cuts)), k
+        if k["word"] >= 0:
+            assert k["first"] == (k["word"] not in got)
+            got[k["word"]] = got.get(k["word"], b"") + bytes.fromhex(k["bytes"])
+    assert [got[i].decode() for i in range(len(got))] == expected, (got, expected)
+P
+    done
+}
+
+@test "--explain for people: cuts, places, bytes; nothing that a terminal obeys" {
+    tokenize --explain $'a alongword\e[31m \xc2\x9b x"' >out
+    [[ $(head -1 out) == 'a a|l|on|g|wo|r|d\x1b'* ]]
+    ! grep -q $'[\e\x9b]' out
+    grep -qx ' 0-31    651     1  <image>             32 times, special: the rows of the picture' out
+    grep -q '^   32      2     1  "</s>" .*special: begins every prompt$' out
+    grep -q 'part of a word' out
+    [ "$(tokenize --explain -m "$(model tiny-opt-350m-style)" x 2>/dev/null | grep -c '<image>')" -eq 0 ]
+}
+
+@test "--explain colours a terminal alone, and not with NO_COLOR or TERM=dumb" {
+    on_terminal() { script -qec "env $* tokenize --explain 'two words </s>'" /dev/null </dev/null; }
+    on_terminal -u NO_COLOR TERM=xterm | grep -q $'\e\[3[36]m'
+    ! on_terminal NO_COLOR=1 TERM=xterm | grep -q $'\e'
+    ! on_terminal -u NO_COLOR TERM=dumb | grep -q $'\e'
+    ! on_terminal -u NO_COLOR -u TERM | grep -q $'\e'
+    ! env -u NO_COLOR TERM=xterm tokenize --explain 'two words' | grep -q $'\e'
+}
+
+@test "--explain: what cannot go together, and what is no text" {
+    status_is 64 tokenize --explain -d x
+    status_is 64 tokenize --explain --ids x
+    status_is 64 tokenize --explain -p x
+    says "--explain takes its text from operands"
+    status_is 64 tokenize --explain -f tsv x
+    says "--explain prints text or jsonl"
+    status_is 64 tokenize --explain -o out x
+    status_is 65 bash -c "printf 'a\nb\xff\n' | tokenize --explain"
+    says "line 2: prompt: not UTF-8"
+}
