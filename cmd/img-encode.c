@@ -43,6 +43,7 @@ static const struct opt opts[] = {
     OPT_MAYBE(struct args, attention, "attention", "full",
               "add where patches look; full: every map"),
     CACHED_OPTS(struct args, e.cache),
+    OPT_FLAG(struct args, e.inputs, 0, "inputs", "language_model_inputs, where they are kept"),
     OPT_COMMON(struct args, c),
     OPT_END
 };
@@ -151,6 +152,8 @@ static void check(const struct args *a)
                         a->e.pixels ? "pixels" : "attention");
     if (a->e.pixels && a->e.attention)
         cli_usage_error("--attention: expected no --pixels, which stops before the encoder");
+    if (a->e.inputs && !cached_asked(&a->e.cache))
+        cli_usage_error("--inputs: expected --cache with it");
     if (a->s.recursive && !a->e.own_files)
         cli_usage_error("-r takes the images in directories; expected FILE or -T");
 }

@@ -97,7 +97,7 @@ static void make_prompts(struct ask *a)
 
 static void make_pipeline(struct pipeline *p, const struct ask *a)
 {
-    stages_img_encode(p, &a->common);
+    stages_img_inputs(p, &a->common);
     pipeline_opt(p, "--resize", a->images.resize);
     stages_images(p, &a->images);
     stages_qformer(p, &a->common);

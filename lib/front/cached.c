@@ -67,15 +67,17 @@ static const char *memo_dir(char path[CACHEDIR_PATH], const char *dir)
     return n > 0 && n < CACHEDIR_PATH ? path : NULL;
 }
 
-/* The checkpoint's digest. The cache is made now, if it can be, for it to be remembered in. */
-static int digest_model(char hex[SHA256_HEX], const char *model, const char *dir,
+/* The digest of the checkpoint, or of the part that is read. The cache is made now, if it can
+ * be, for it to be remembered in. */
+static int digest_model(char hex[SHA256_HEX], const struct cached_stage *s, const char *dir,
                         const char *ro)
 {
     char a[CACHEDIR_PATH], b[CACHEDIR_PATH];
     const struct identity_memo memo = { memo_dir(a, dir), memo_dir(b, ro) };
     if (dir && cachedir_make(dir) < 0)
         err_clear(); /* said when an entry cannot be written */
-    return identity_digest(hex, model, &memo);
+    return s->prefix ? identity_digest_part(hex, s->store, s->section, s->prefix, &memo)
+                     : identity_digest(hex, store_dir(s->store), &memo);
 }
 
 /* The instruction set and the C library, whose exp() and erf() differ in last bits. */
@@ -92,7 +94,7 @@ static int write_context(struct cached *c, const struct cached_stage *s, const c
     if (buf_printf(&c->context, "program %s\nversion %s, entries %d\nmodel %s\n", s->program,
                    VQA_VERSION, FORMAT, digest) < 0 ||
         write_numerics(&c->context) < 0 || buf_puts(&c->context, s->facts) < 0 ||
-        buf_printf(&c->note, "directory %s\n", s->model) < 0)
+        buf_printf(&c->note, "directory %s\n", store_dir(s->store)) < 0)
         return -1;
     return buf_str(&c->context) && buf_str(&c->note) ? 0 : -1;
 }
@@ -108,9 +110,10 @@ int cached_open(struct cached *c, const struct cached_args *a, const struct cach
     if (max == 0 && cached_max(&max) < 0)
         return -1;
     const char *dir = trusted(find_dir(c, a)), *ro = trusted(a->ro);
+    c->usable = (struct cached_args){ .dir = dir, .ro = ro, .max = max };
     if (!dir && !ro)
         return 0;
-    if (digest_model(digest, s->model, dir, ro) < 0 || write_context(c, s, digest) < 0)
+    if (digest_model(digest, s, dir, ro) < 0 || write_context(c, s, digest) < 0)
         return -1;
     c->cache = cache_open(&(struct cache_config){ .dir = dir,
                                                   .ro = ro,

@@ -9,6 +9,7 @@
 #include "base/buf.h"
 #include "cli/opt.h"
 #include "stage/cache.h"
+#include "store/store.h"
 
 struct cached_args {
     const char *dir; /* --cache[=DIR]: "" is the usual place, NULL none */
@@ -39,6 +40,7 @@ static inline bool cached_asked(const struct cached_args *a)
 struct cached {
     struct cache *cache; /* NULL: none */
     char dir[4096];
+    struct cached_args usable; /* the arguments, less what must not be used */
     struct buf context, note;
     uint64_t hits, misses;
 };
@@ -46,8 +48,10 @@ struct cached {
 /* What a stage's results depend on but for the input and the checkpoint. */
 struct cached_stage {
     const char *program;
-    const char *model;       /* the checkpoint's directory; where it lies is not in the key */
-    const char *fingerprint; /* of it, for the header of entries */
+    struct store *store;     /* where it lies is not in the key */
+    const char *section;     /* of config.json, and tensors' prefix: all that is read of the */
+    const char *prefix;      /* checkpoint (store/identity.h); NULL: the whole of it */
+    const char *fingerprint; /* of the checkpoint, for the header of entries */
     const char *facts;       /* lines: preprocessing, decoders, what is given out */
 };
 

@@ -61,7 +61,7 @@ static void encode_picture(struct chat *c)
     struct pipeline p;
     struct record_error e;
     pipeline_init(&p);
-    stages_img_encode(&p, &c->common);
+    stages_img_inputs(&p, &c->common);
     pipeline_opt(&p, "--resize", c->resize);
     pipeline_arg(&p, "--");
     pipeline_arg(&p, c->image);

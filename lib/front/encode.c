@@ -5,6 +5,7 @@
 #include "base/io.h"
 #include "cli/die.h"
 #include "cli/env.h"
+#include "front/known.h"
 #include "front/model.h"
 #include "nn/maps.h"
 
@@ -26,7 +27,8 @@ struct encode_item {
     struct err_saved failed; /* ERR_NONE: it has pixels or a result */
     bool keyed, hit;
     struct cache_key key;
-    struct tensor embeds; /* of a hit, in entry's memory */
+    enum known known;             /* with --inputs */
+    struct tensor embeds, inputs; /* of a hit, one of them, in entry's memory */
     struct record entry;
 };
 
@@ -114,9 +116,15 @@ static int open_cache(struct encode *e, const char *fingerprint)
     int rc = write_facts(&facts, e);
     if (rc == 0)
         rc = cached_open(&e->cached, &e->a.cache,
-                         &(struct cached_stage){ "img-encode", store_dir(e->compute.store),
-                                                 fingerprint, (const char *)facts.data });
+                         &(struct cached_stage){ .program = "img-encode",
+                                                 .store = e->compute.store,
+                                                 .section = "vision_config",
+                                                 .prefix = "vision_model.",
+                                                 .fingerprint = fingerprint,
+                                                 .facts = (const char *)facts.data });
     buf_release(&facts);
+    if (rc == 0 && e->a.inputs && e->cached.cache)
+        rc = known_open(&e->queries, &e->cached.usable, e->compute.store, fingerprint);
     return rc;
 }
 
@@ -187,11 +195,12 @@ int encode_open(struct encode *e, const char **model)
     if (open_items(e) < 0)
         return -1;
     e->untrusted = !e->a.own_files && env_true("VQA_UNTRUSTED");
-    e->begun = now();
     e->limits = (struct image_limits){ .pixels = e->a.max_pixels,
                                        .no_exif = e->a.no_exif,
                                        .alpha = (enum image_alpha)e->a.alpha };
-    return e->a.pixels ? open_pixels(e) : open_model(e, model);
+    int rc = e->a.pixels ? open_pixels(e) : open_model(e, model);
+    e->begun = now();
+    return rc;
 }
 
 void encode_close(struct encode *e)
@@ -203,6 +212,7 @@ void encode_close(struct encode *e)
     arena_release(&e->looks);
     free(e->turn);
     cached_close(&e->cached);
+    cached_close(&e->queries);
 }
 
 /* ---- a record's pixels ---- */
@@ -215,7 +225,11 @@ static bool found(struct encode *e, struct encode_item *item, const char *kind, 
     if (!cache || cache_key(&item->key, cache, kind, p, n) < 0)
         return false;
     item->keyed = true;
-    item->hit = cache_get(&item->embeds, &item->entry, cache, &item->key, "image_embeds");
+    if (e->a.inputs)
+        item->known = known_find(&item->inputs, &item->entry, &e->queries, &e->cached,
+                                 &item->key);
+    item->hit = item->known == KNOWN_INPUTS ||
+                cache_get(&item->embeds, &item->entry, cache, &item->key, "image_embeds");
     return item->hit && !e->a.keep;
 }
 
@@ -344,6 +358,7 @@ void encode_prepare(struct encode *e, struct record *rec, int slot)
     struct encode_item *item = &e->item[slot];
     item->failed.kind = ERR_NONE;
     item->keyed = item->hit = false;
+    item->known = KNOWN_NOTHING;
     if (get_pixels(e, rec, item) < 0)
         err_save(&item->failed);
 }
@@ -365,6 +380,13 @@ static int put_pixels(struct encode *e, struct record *rec, struct tensor pixels
     if (!e->a.keep && !e->a.pixels)
         return 0;
     return record_put_tensor(rec, "pixel_values", pixels);
+}
+
+/* The way from the picture to what qformer makes of its image_embeds. */
+static void note(struct encode *e, const struct encode_item *item, struct tensor embeds)
+{
+    if (e->a.inputs && item->keyed && item->known == KNOWN_NOTHING)
+        known_note(&e->cached, &item->key, embeds);
 }
 
 /* Row b of the encoder's output, in the type asked for, which is also what is kept. */
@@ -391,6 +413,7 @@ static int put_embeds(struct encode *e, struct record *rec, const struct encode_
     }
     if (item->keyed)
         cache_put(e->cached.cache, &item->key, "image_embeds", t);
+    note(e, item, t);
     return record_put_tensor(rec, "image_embeds", t);
 }
 
@@ -484,9 +507,13 @@ static int settle(struct encode *e, struct stage_io *io, int i)
     struct encode_item *item = e->turn[i];
     if (item->failed.kind)
         return fail(e, io, i);
+    bool past = item->known == KNOWN_INPUTS;
     if (put_pixels(e, e->in[i], item->pixels) < 0 ||
-        record_put_tensor(e->in[i], "image_embeds", item->embeds) < 0)
+        record_put_tensor(e->in[i], past ? "language_model_inputs" : "image_embeds",
+                          past ? item->inputs : item->embeds) < 0)
         return stage_fail(io, e->in[i]);
+    if (!past)
+        note(e, item, item->embeds);
     e->cached.hits++;
     return stage_emit(io, e->in[i]);
 }

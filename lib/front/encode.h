@@ -22,6 +22,7 @@ struct encode_args {
     int max_pixels;           /* 0: as image.h says */
     int jobs;                 /* threads that read and decode ahead; 0: encode_jobs() */
     bool no_exif, interpolate, pixels, keep;
+    bool inputs;    /* language_model_inputs in place of image_embeds, if the cache has them */
     bool own_files; /* paths come from this command's user, not from a stream */
 };
 
@@ -38,10 +39,10 @@ struct encode {
     struct image_limits limits;
     bool untrusted; /* records come from people we do not know: stage-serve says so */
     struct compute compute;
-    struct vit *vit; /* NULL with pixels, and with a cache until its first miss */
-    struct cached cached;
-    struct arena looks;       /* what the images of the run at hand look at */
-    struct encode_item *item; /* by slot (stage.h) */
+    struct vit *vit;               /* NULL with pixels, and with a cache until its first miss */
+    struct cached cached, queries; /* of image_embeds; of language_model_inputs, with inputs */
+    struct arena looks;            /* what the images of the run at hand look at */
+    struct encode_item *item;      /* by slot (stage.h) */
     int items;
     struct record **in; /* the batch at hand, and its items */
     struct encode_item **turn;

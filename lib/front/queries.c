@@ -2,6 +2,7 @@
 #include "front/queries.h"
 
 #include "base/err.h"
+#include "front/known.h"
 #include "nn/maps.h"
 
 #include <stdio.h>
@@ -53,10 +54,7 @@ int queries_open(void *ctx, struct stage_io *io, const char **model)
     if (open_items(c) < 0 || compute_open(&c->compute, &c->args.m) < 0)
         return -1;
     *model = store_fingerprint(c->compute.store);
-    if (!*model ||
-        cached_open(&c->cached, &c->args.cache,
-                    &(struct cached_stage){ "qformer", store_dir(c->compute.store), *model,
-                                            "gives language_model_inputs f32\n" }) < 0)
+    if (!*model || known_open(&c->cached, &c->args.cache, c->compute.store, *model) < 0)
         return -1;
     return c->cached.cache ? 0 : load(c);
 }
@@ -253,16 +251,23 @@ static int run_group(struct queries *c, struct stage_io *io, struct record **in,
 static void look_up(struct queries *c, const struct record *rec, struct queries_item *item)
 {
     struct tensor t;
-    char kind[TENSOR_SHAPE_MAX + 32], shape[TENSOR_SHAPE_MAX];
+    unsigned char digest[SHA256_BYTES];
     item->keyed = item->hit = false;
     if (!c->cached.cache || c->args.text || record_has(rec, "qformer_text") ||
         record_get_tensor(&t, rec, "image_embeds") <= 0)
         return;
-    snprintf(kind, sizeof kind, "image_embeds %s %s", dtype_name(t.dtype),
-             tensor_shape_str(shape, t));
-    item->keyed = cache_key(&item->key, c->cached.cache, kind, t.data, tensor_bytes(t)) == 0;
+    item->keyed = known_digest(digest, t) == 0 &&
+                  known_key(&item->key, &c->cached, digest) == 0;
     item->hit = item->keyed && cache_get(&item->inputs, &item->entry, c->cached.cache,
                                          &item->key, "language_model_inputs");
+}
+
+/* A record whose language_model_inputs came from the cache already (img-encode --inputs). */
+static bool is_done(const struct queries *c, const struct record *rec)
+{
+    return !c->args.features && !c->args.attention && !c->args.text &&
+           !record_has(rec, "qformer_text") && !record_has(rec, "image_embeds") &&
+           record_has(rec, "language_model_inputs");
 }
 
 static int emit_hit(struct queries *c, struct stage_io *io, struct record *rec, int i)
@@ -294,9 +299,10 @@ int queries_step(void *ctx, struct stage_io *io, struct record **in, int n)
     for (int i = 0; i < n; i++)
         look_up(c, in[i], &c->item[i]);
     for (int i = 0, len = 1; i < n; i += len) {
-        bool hit = c->item[i].hit;
         len = 1;
-        if ((hit ? emit_hit(c, io, in[i], i) : compute_some(&len, c, io, i, n)) < 0)
+        if ((is_done(c, in[i]) ? stage_emit(io, in[i])
+             : c->item[i].hit  ? emit_hit(c, io, in[i], i)
+                               : compute_some(&len, c, io, i, n)) < 0)
             return -1;
     }
     return 0;

@@ -43,6 +43,14 @@ void stages_img_encode(struct pipeline *p, const struct stages_common *c)
     cache(p, &c->cache);
 }
 
+/* Without text for the Q-Former: with it, nothing is kept of what it makes. */
+void stages_img_inputs(struct pipeline *p, const struct stages_common *c)
+{
+    stages_img_encode(p, c);
+    if (!c->cache.off && (*c->cache.arg || c->cache.ro))
+        pipeline_arg(p, "--inputs");
+}
+
 void stages_images(struct pipeline *p, const struct stages_images *im)
 {
     pipeline_opt(p, "-j", im->jobs);

@@ -79,6 +79,8 @@ void stages_prepare(struct stages_common *c);
 
 /* One command each; the caller adds what is its own. */
 void stages_img_encode(struct pipeline *p, const struct stages_common *c);
+/* The same, for a qformer to follow that needs nothing but language_model_inputs. */
+void stages_img_inputs(struct pipeline *p, const struct stages_common *c);
 /* Those of img-encode's arguments that say which images: they end its command line. */
 void stages_images(struct pipeline *p, const struct stages_images *im);
 void stages_qformer(struct pipeline *p, const struct stages_common *c);

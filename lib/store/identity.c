@@ -5,8 +5,10 @@
 #include "base/digest.h"
 #include "base/err.h"
 #include "base/io.h"
+#include "store/open.h"
 
 #include <glob.h>
+#include <jansson.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -135,40 +137,133 @@ static int digest_of(char hex[SHA256_HEX], const char *path, const struct identi
     return 0;
 }
 
-static int add_file(struct buf *lines, const char *path, const struct identity_memo *memo)
-{
-    char hex[SHA256_HEX];
-    const char *slash = strrchr(path, '/');
-    if (digest_of(hex, path, memo) < 0)
-        return -1;
-    return buf_printf(lines, "%s %s\n", slash ? slash + 1 : path, hex);
-}
+typedef int file_fn(void *ctx, const char *path);
 
-static int add_weights(struct buf *lines, const char *dir, const struct identity_memo *memo)
+/* Calls fn for config.json and each weights file. */
+static int each_file(const char *dir, file_fn *fn, void *ctx)
 {
     char path[PATH_MAX];
-    int n = snprintf(path, sizeof path, "%s/model.safetensors", dir);
-    if (n < 0 || n >= PATH_MAX)
+    if (snprintf(path, sizeof path, "%s/model.safetensors", dir) >= PATH_MAX)
         return err_set(ERR_NOINPUT, "%.80s...: name too long", dir);
-    if (io_is_file(path))
-        return add_file(lines, path, memo);
-    snprintf(path, sizeof path, "%s/*.safetensors", dir);
+    bool single = io_is_file(path);
+    snprintf(path, sizeof path, "%.*s/config.json", PATH_MAX - 16, dir);
+    if (fn(ctx, path) < 0)
+        return -1;
+    snprintf(path, sizeof path, "%.*s/%s.safetensors", PATH_MAX - 32, dir,
+             single ? "model" : "*");
     glob_t g;
     int rc = glob(path, 0, NULL, &g) ? err_set(ERR_NOINPUT, "%s: no weights", dir) : 0;
     for (size_t i = 0; rc == 0 && i < g.gl_pathc; i++)
-        rc = add_file(lines, g.gl_pathv[i], memo);
+        rc = fn(ctx, g.gl_pathv[i]);
     globfree(&g);
     return rc;
 }
 
+struct lines {
+    struct buf text;
+    const struct identity_memo *memo;
+    struct stat youngest; /* of the files described */
+};
+
+static int add_digest(void *ctx, const char *path)
+{
+    struct lines *l = ctx;
+    char hex[SHA256_HEX];
+    if (digest_of(hex, path, l->memo) < 0)
+        return -1;
+    return buf_printf(&l->text, "%s %s\n", strrchr(path, '/') + 1, hex);
+}
+
 int identity_digest(char hex[SHA256_HEX], const char *dir, const struct identity_memo *memo)
 {
-    char path[PATH_MAX];
-    struct buf lines = { 0 };
-    snprintf(path, sizeof path, "%.*s/config.json", PATH_MAX - 16, dir);
-    int rc = add_file(&lines, path, memo);
-    if (rc == 0 && (rc = add_weights(&lines, dir, memo)) == 0)
-        rc = buf_str(&lines) ? digest_text(hex, (const char *)lines.data) : -1;
-    buf_release(&lines);
+    struct lines l = { .memo = memo };
+    int rc = each_file(dir, add_digest, &l);
+    if (rc == 0)
+        rc = buf_str(&l.text) ? digest_text(hex, (const char *)l.text.data) : -1;
+    buf_release(&l.text);
     return rc;
+}
+
+/* ---- a part ---- */
+
+static int add_description(void *ctx, const char *path)
+{
+    struct lines *l = ctx;
+    char line[LINE_MAX_BYTES];
+    struct stat st;
+    if (stat(path, &st) < 0)
+        return err_sys(ERR_NOINPUT, "%s", path);
+    if (!describe(line, path, &st))
+        return err_set(ERR_NOINPUT, "%s: a name like this is not remembered", path);
+    if (st.st_mtime > l->youngest.st_mtime)
+        l->youngest.st_mtime = st.st_mtime;
+    if (st.st_ctime > l->youngest.st_ctime)
+        l->youngest.st_ctime = st.st_ctime;
+    return buf_printf(&l->text, "%s\n", line);
+}
+
+/* All files as they are now, in a line that stands for them. */
+static bool describe_all(char line[LINE_MAX_BYTES], struct lines *l, const char *dir,
+                         const char *prefix)
+{
+    char hex[SHA256_HEX];
+    bool rc = each_file(dir, add_description, l) == 0 && buf_str(&l->text) &&
+              digest_text(hex, (const char *)l->text.data) == 0;
+    if (rc)
+        snprintf(line, LINE_MAX_BYTES, "%s of files %s", prefix, hex);
+    buf_clear(&l->text);
+    return rc;
+}
+
+static int add_config(struct sha256 *h, const json_t *config, const char *key)
+{
+    json_t *value = json_object_get(config, key);
+    char *text = value ? json_dumps(value, JSON_SORT_KEYS | JSON_COMPACT | JSON_ENCODE_ANY)
+                       : NULL;
+    if (value && !text)
+        return err_nomem("JSON");
+    sha256_update(h, key, strlen(key) + 1);
+    sha256_update(h, text ? text : "", text ? strlen(text) + 1 : 0);
+    free(text);
+    return 0;
+}
+
+/* 1, or 0 if there is no such part. */
+static int digest_part(char hex[SHA256_HEX], struct store *s, const char *section,
+                       const char *prefix)
+{
+    unsigned char out[SHA256_BYTES];
+    const struct weights *w = store_weights(s);
+    struct sha256 *h = w ? sha256_new() : NULL;
+    if (!h)
+        return -1;
+    int rc = -1;
+    if (add_config(h, s->config, "architectures") == 0 &&
+        add_config(h, s->config, "quantization_config") == 0 &&
+        add_config(h, s->config, section) == 0)
+        rc = json_object_get(s->config, section) && weights_digest_part(h, w, prefix);
+    if (rc > 0 && sha256_peek(h, out) < 0)
+        rc = -1;
+    sha256_free(h);
+    if (rc > 0)
+        sha256_hex(hex, out);
+    return rc;
+}
+
+int identity_digest_part(char hex[SHA256_HEX], struct store *s, const char *section,
+                         const char *prefix, const struct identity_memo *memo)
+{
+    char line[LINE_MAX_BYTES], after[LINE_MAX_BYTES];
+    struct lines l = { 0 };
+    bool known = describe_all(line, &l, s->dir, prefix);
+    int rc = known && (recall(hex, memo->dir, line) || recall(hex, memo->ro, line))
+                 ? 1
+                 : digest_part(hex, s, section, prefix);
+    if (rc > 0 && known && memo->dir && describe_all(after, &l, s->dir, prefix) &&
+        !strcmp(line, after))
+        remember(hex, memo->dir, line, &l.youngest);
+    buf_release(&l.text);
+    if (rc >= 0)
+        err_clear();
+    return rc > 0 ? 0 : rc < 0 ? -1 : identity_digest(hex, s->dir, memo);
 }

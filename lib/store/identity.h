@@ -6,6 +6,7 @@
 #define STORE_IDENTITY_H
 
 #include "base/sha256.h"
+#include "store/store.h"
 
 /* Where digests of files are remembered, so that gigabytes are hashed once: directories, or
  * NULL. A digest is taken for a file of that path, inode, size and times only, and not
@@ -20,5 +21,12 @@ struct identity_memo {
  * or all *.safetensors by name). A file that is a link to a blob named by its SHA-256, as in
  * the Hugging Face cache, is not read. */
 int identity_digest(char hex[SHA256_HEX], const char *dir, const struct identity_memo *memo);
+
+/* The same of what one model of a checkpoint reads, so that it is another only if that changed:
+ * SHA-256 of "architectures", "quantization_config" and the section of config.json, and of all
+ * bytes of the tensors whose names begin with prefix. If there is no such section or no such
+ * tensor, that of the whole checkpoint. */
+int identity_digest_part(char hex[SHA256_HEX], struct store *s, const char *section,
+                         const char *prefix, const struct identity_memo *memo);
 
 #endif

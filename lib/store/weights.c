@@ -247,6 +247,37 @@ static void digest_file(struct sha256 *h, const struct safetensors *f)
     }
 }
 
+static const struct safetensors *file_of(const struct weights *w,
+                                         const struct safetensors_entry *e)
+{
+    int at = 0;
+    while (e < w->file[at].entries || e >= w->file[at].entries + w->file[at].count)
+        at++;
+    return &w->file[at];
+}
+
+static void digest_entry(struct sha256 *h, const struct safetensors *f,
+                         const struct safetensors_entry *e)
+{
+    char line[1024], shape[TENSOR_SHAPE_MAX];
+    int n = snprintf(line, sizeof line, "%.700s %s %s %zu\n", e->name, e->dtype,
+                     tensor_shape_str(shape, e->tensor), e->end - e->begin);
+    sha256_update(h, line, (size_t)n);
+    sha256_update(h, f->map.data + f->data + e->begin, e->end - e->begin);
+    io_map_forget(&f->map); /* whoever only wants to know needs no memory for it */
+}
+
+size_t weights_digest_part(struct sha256 *h, const struct weights *w, const char *prefix)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < w->count; i++)
+        if (!strncmp(w->entry[i]->name, prefix, strlen(prefix))) {
+            digest_entry(h, file_of(w, w->entry[i]), w->entry[i]);
+            n++;
+        }
+    return n;
+}
+
 void weights_digest(struct sha256 *h, const struct weights *w)
 {
     for (int i = 0; i < w->files; i++) {

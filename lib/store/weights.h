@@ -21,4 +21,8 @@ const struct safetensors_entry *weights_find(const struct weights *w, const char
 /* What of the files goes into the fingerprint: see store_fingerprint(). */
 void weights_digest(struct sha256 *h, const struct weights *w);
 
+/* All of the tensors whose names begin with prefix, by name: "NAME DTYPE SHAPE BYTES\n" and the
+ * bytes. Gives how many there are. */
+size_t weights_digest_part(struct sha256 *h, const struct weights *w, const char *prefix);
+
 #endif

@@ -88,6 +88,92 @@ encode() {
     [ "$said" = "5 from the cache, 0 computed" ]
 }
 
+# retrain FROM TO PATTERN - a copy of a checkpoint with one bit of one tensor changed whose name matches
+retrain() {
+    cp -r "$1" "$2"
+    python3 - "$2/model.safetensors" "$3" <<'PY'
+import json, re, struct, sys
+f = open(sys.argv[1], "r+b")
+n = struct.unpack("<Q", f.read(8))[0]
+h = json.loads(f.read(n))
+name = next(k for k in sorted(h) if re.search(sys.argv[2], k))
+f.seek(8 + n + h[name]["data_offsets"][0])
+b = f.read(1)[0]
+f.seek(-1, 1)
+f.write(bytes([b ^ 1]))
+PY
+}
+
+@test "another Q-Former or language model: the image_embeds are used again; another encoder: not" {
+    pictures
+    encode x --cache=c
+    retrain "$model" qf '^qformer.*weight'
+    retrain "$model" lm '^language_model.*weight'
+    retrain "$model" vit '^vision_model.*weight'
+    encode y --cache=c -m qf
+    [ "$said" = "5 from the cache, 0 computed" ]
+    encode y --cache=c -m lm
+    [ "$said" = "5 from the cache, 0 computed" ]
+    encode y --cache=c -m vit
+    [ "$said" = "0 from the cache, 5 computed" ]
+    cp -r "$model" config
+    sed -i 's/"layer_norm_eps": 1e-0[56]/"layer_norm_eps": 0.001/' config/config.json
+    ! cmp -s "$model/config.json" config/config.json
+    encode y --cache=c -m config
+    [ "$said" = "0 from the cache, 5 computed" ]
+    img-encode -m "$model" --cache=c "${files[@]}" | qformer -m "$model" --cache=c -v 2>log >/dev/null
+    grep -q "0 from the cache, 5 computed" log
+    img-encode -m "$model" --cache=c "${files[@]}" | qformer -m qf --cache=c -v 2>log >/dev/null
+    grep -q "0 from the cache, 5 computed" log
+}
+
+@test "--inputs: what qformer kept comes straight from the cache, and is the same to the bit" {
+    pictures
+    img-encode -m "$model" "${files[@]}" | qformer -m "$model" -o plain
+    both() { img-encode -m "$model" --cache=c --inputs -o first "${files[@]}" && qformer -m "$model" --cache=c -o out first; }
+    both
+    grep -qa image_embeds first
+    cmp plain out
+    both
+    cmp plain out
+    ! grep -qa image_embeds first
+    [ "$(stat -c %s first)" -lt "$(($(stat -c %s out) + 2000))" ]
+    # without what the encoder made, still
+    grep -lra image_embeds c --include='*.msgpack' | xargs grep -La image_embeds_sha256 | xargs rm
+    both
+    cmp plain out
+    ! grep -qa image_embeds first
+    # without what the Q-Former made: from image_embeds, kept again
+    encode x --cache=c
+    vqa cache rm --cache=c "$(vqa cache ls --cache=c --json | jq -r '.[] | select(.program == "qformer") | .group')"
+    both
+    cmp plain out
+    grep -qa image_embeds first
+    both
+    ! grep -qa image_embeds first
+    # what is known of a picture is known when it was encoded before, without --inputs
+    rm -rf c
+    encode x --cache=c
+    both
+    both
+    ! grep -qa image_embeds first
+    cmp plain out
+    # a damaged entry is a miss; another Q-Former, too; --keep and -b change nothing
+    for e in $(grep -lra image_embeds_sha256 c --include='*.msgpack'); do printf x | dd of="$e" bs=1 seek=200 conv=notrunc status=none; done
+    both
+    cmp plain out
+    retrain "$model" qf '^qformer.*weight'
+    img-encode -m qf --cache=c --inputs -o first "${files[@]}"
+    grep -qa image_embeds first
+    img-encode -m "$model" --cache=c --inputs -b 1 -o first "${files[@]}"
+    ! grep -qa image_embeds first
+    status_is 64 img-encode -m "$model" --inputs "${files[0]}"
+    says "--inputs: expected --cache with it"
+    # what is asked of it besides needs the embeddings
+    status_is 1 qformer -m "$model" --features first
+    says "no image_embeds in the record"
+}
+
 @test "an entry is a stream: cat replays it, and what is in it is told by its group's description" {
     pictures
     img-encode -m "$model" --cache=c -o one "${files[0]}"
@@ -250,20 +336,20 @@ print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024)' "$@"
     a --no-cache >none
     [ ! -e c ]
     a >miss
-    [ "$(vqa cache du --json | jq .entries)" -eq 2 ]
+    [ "$(vqa cache du --json | jq .entries)" -eq 3 ]
     a >hit
     cmp none miss
     cmp none hit
     a --cache=d >other
     cmp none other
-    [ "$(vqa cache du --json --cache=d | jq .entries)" -eq 2 ]
-    [[ "$(a --verbose 2>&1)" == *"img-encode "*" --cache -- "*"qformer "*" --cache |"* ]]
+    [ "$(vqa cache du --json --cache=d | jq .entries)" -eq 3 ]
+    [[ "$(a --verbose 2>&1)" == *"img-encode "*" --cache --inputs -- "*"qformer "*" --cache |"* ]]
     env -u VQA_CACHE -u HOME -u XDG_CACHE_HOME vqa ask -m "$model" "${files[0]}" 'what is this?' >homeless
     cmp none homeless
     vqa caption -m "$model" --cache=e "${files[0]}"
-    [ "$(vqa cache du --json --cache=e | jq .entries)" -eq 2 ]
+    [ "$(vqa cache du --json --cache=e | jq .entries)" -eq 3 ]
     echo 'what?' | vqa chat -m "$model" --cache=f "${files[0]}"
-    [ "$(vqa cache du --json --cache=f | jq .entries)" -eq 2 ]
+    [ "$(vqa cache du --json --cache=f | jq .entries)" -eq 3 ]
 }
 
 @test "path, ls, du, prune, rm" {
@@ -277,13 +363,13 @@ print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024)' "$@"
     vqa ask -m "$model" "${files[@]}" 'what?' >/dev/null
     status_is 0 vqa cache ls
     [ "${#lines[@]}" -eq 2 ]
-    grep -q "img-encode  *5 entries.*$model" <<<"$output"
+    grep -q "img-encode  *10 entries.*$model" <<<"$output"
     group=$(vqa cache ls --json | jq -r '.[] | select(.program == "qformer") | .group')
     touch -d '2 days ago' "$(find "c/emb/v1/$group" -name '*.msgpack' | head -1)"
     [ "$(vqa cache prune --older 1d)" = "1 entries removed, 0.0 MB" ]
     [[ "$(vqa cache rm "$group")" == "4 entries removed"* ]]
     [ "$(vqa cache ls --json | jq length)" -eq 1 ]
-    [ "$(vqa cache rm --json | jq .removed)" -eq 5 ]
+    [ "$(vqa cache rm --json | jq .removed)" -eq 10 ]
     [ "$(vqa cache du)" = "0	$PWD/c" ]
     status_is 0 vqa cache verify
     [ "$output" = "0 entries, 0 bad" ]
