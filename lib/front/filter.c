@@ -111,16 +111,19 @@ static int pump(struct ends *e, struct buf *out, struct buf *err, const char *in
     return 0;
 }
 
-/* The first line that says something, without what is not printable. */
+/* The last line that says something, which is where gnuplot and others tell the reason; without
+ * what is not printable. */
 static int complain(const char *program, int status, const struct buf *err)
 {
     char line[200];
     size_t n = 0;
-    for (size_t i = 0; i < err->len && n + 1 < sizeof line; i++) {
+    bool over = false;
+    for (size_t i = 0; i < err->len; i++) {
         unsigned char c = err->data[i];
-        if (c == '\n' && n)
-            break;
-        if (c >= 0x20 && c < 0x7f && (n || c != ' '))
+        if (c > ' ' && over)
+            n = 0;
+        over = c == '\n' || (over && c <= ' ');
+        if (c >= ' ' && c < 0x7f && (n || c != ' ') && n + 1 < sizeof line)
             line[n++] = (char)c;
     }
     line[n] = '\0';

@@ -1,8 +1,8 @@
 /* filter.h - another program as a function: bytes to its standard input, bytes from its
  * standard output.
  *
- * Errors:  -1 with err set: ERR_UNAVAIL it is not installed, or failed (with its first line of
- *          standard error); ERR_OS. */
+ * Errors:  -1 with err set: ERR_UNAVAIL it is not installed, or failed (with the last line of
+ * its standard error); ERR_OS. */
 #ifndef FRONT_FILTER_H
 #define FRONT_FILTER_H
 

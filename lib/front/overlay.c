@@ -187,7 +187,7 @@ static int put_panel(struct panels *p, struct record *rec, const struct overlay 
     panel->v = map;
     panel->min = min;
     panel->max = max;
-    panel->bar = true;
+    panel->bar = max > min;
     panel->width = o->width;
     panel->height = o->height;
     panel->rgb = rgb;
@@ -210,6 +210,9 @@ int overlay_add(struct panels *p, struct record *rec, const char *field, struct 
                        (long long)o.queries - 1);
     if (take_picture(&o, &p->processor, path, &p->mem) < 0)
         return -1;
+    if (query == PANELS_EACH && o.queries > PANELS_MAX)
+        return err_set(ERR_USAGE, "%s: %lld queries, more than %d plots; expected --query",
+                       field, (long long)o.queries, PANELS_MAX);
     bool single = o.queries == 1;
     if (query == PANELS_MEAN)
         mean_of_queries(&o);

@@ -44,7 +44,7 @@ int plot_heat(struct plot_panel *p, const struct plot_values *values, struct are
     p->v = values->v;
     p->min = values->min;
     p->max = values->max;
-    p->bar = !isnan(p->min);
+    p->bar = p->max > p->min;
     p->rgb = rgb;
     double span = p->max - p->min;
     for (int64_t i = 0; i < values->count; i++) {

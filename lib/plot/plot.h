@@ -57,7 +57,7 @@ struct plot_panel {
     const double *edge;       /* PLOT_HIST: (cols + 1) */
     const char **label;       /* (rows), or NULL: their numbers */
     double min, max;          /* what the first and the last colour stand for */
-    bool bar;                 /* explain the colours */
+    bool bar;                 /* explain the colours: there are several */
     bool stack;               /* PLOT_HIST: each series begins where the last one ends */
     bool density;             /* PLOT_HIST: v holds densities */
     int64_t width, height;    /* of rgb */

@@ -102,7 +102,7 @@ static int put_numbers(struct buf *out, const struct plot_panel *p)
 /* Pixels of a picture under a map are not those of a file: nobody counts them. */
 static int put_tics(struct buf *out, const struct plot_panel *p)
 {
-    if (p->kind == PLOT_RGB && p->bar)
+    if (p->kind == PLOT_RGB && p->v)
         return buf_puts(out, "unset xtics\nunset ytics\n");
     if (!p->label)
         return buf_puts(out, "set xtics auto out nomirror\nset ytics auto out nomirror\n");
@@ -118,11 +118,8 @@ static int put_tics(struct buf *out, const struct plot_panel *p)
 
 static int put_bar(struct buf *out, const struct plot_panel *p)
 {
-    bool one = p->min == p->max;
-    if (!p->bar)
-        return buf_puts(out, "unset colorbox\n");
-    return buf_printf(out, "set colorbox\nset cbrange [%.9g:%.9g]\n",
-                      one ? p->min - 0.5 : p->min, one ? p->max + 0.5 : p->max);
+    return p->bar ? buf_printf(out, "set colorbox\nset cbrange [%.17g:%.17g]\n", p->min, p->max)
+                  : buf_puts(out, "unset colorbox\n");
 }
 
 static int put_image(struct buf *out, const struct plot_panel *p, bool bare)
@@ -181,7 +178,7 @@ static int put_style(struct buf *out, const struct plot_panel *p, int64_t s, boo
     else
         rc = buf_printf(out, "with fillsteps fs %s lc '#%s' ",
                         p->stack || p->rows == 1 ? "solid 0.9 noborder"
-                                                 : "transparent solid 0.45 noborder",
+                                                 : "transparent solid 0.6 noborder",
                         color_of(p, s));
     if (rc < 0 || !name)
         return rc < 0 ? -1 : buf_puts(out, "notitle");
@@ -217,7 +214,7 @@ static int put_axes(struct buf *out, const struct plot_panel *p)
     int rc = buf_puts(
         out, "set size noratio\nset xtics auto out nomirror\nset ytics auto out nomirror\n");
     if (rc == 0)
-        rc = buf_printf(out, "set key outside bottom center horizontal %s samplen 1\n",
+        rc = buf_printf(out, "set key outside top center horizontal %s samplen 1\n",
                         p->stack ? "invert" : "noinvert");
     if (rc == 0 && p->edge)
         rc = buf_printf(out,
@@ -226,9 +223,9 @@ static int put_axes(struct buf *out, const struct plot_panel *p)
                         p->edge[0], p->edge[p->cols], p->density ? "density" : "count");
     else if (rc == 0)
         rc = buf_printf(out,
-                        "set xrange [%s]\nset yrange [*:*]\nset xlabel 'index'\n"
+                        "set xrange [%g:%g]\nset yrange [*:*]\nset xlabel 'index'\n"
                         "set ylabel 'value'\n",
-                        p->cols > 1 ? "*:*" : "-0.5:0.5");
+                        p->cols > 1 ? 0 : -0.5, p->cols > 1 ? (double)p->cols - 1 : 0.5);
     return rc;
 }
 

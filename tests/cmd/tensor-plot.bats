@@ -57,6 +57,11 @@ drawn() {
         drawn --field language_model_inputs asked
         drawn --line --field language_model_inputs --slice 1:3,: asked
         drawn --field query_tokens "$VQA_MODEL/model.safetensors"
+        img-encode --attention scene-1.png photo.jpg | qformer --attention >looked
+        drawn --overlay scene-1.png --overlay photo.jpg --query 1 looked
+        drawn --overlay photo.jpg --query mean --field cross_attentions --slice -1,:,:,: looked
+        img-encode --attention photo.jpg | tensor-plot --overlay photo.jpg --field vision_rollout --query 0 >cls.png
+        png cls.png
     done
 }
 
@@ -85,55 +90,60 @@ drawn() {
            {"id": "d", "x": rng.random(999)},
            {"id": "e", "x": np.full((3, 2, 2), 7, "f4")},
            {"id": "f", "x": np.float32([[[1, np.nan, np.inf, 3], [2, 2, -np.inf, 5]]])}]' >in
-    for bins in 1 7 100; do
-        for how in "" --density "--stack" "--stack --density"; do
-            # shellcheck disable=SC2086 # options are words
-            tensor-plot --hist --bins $bins $how --data in >data
-            python3 - $bins "$how" <<'P'
-import sys, numpy as np, msgpack_numpy as m
-bins, how = int(sys.argv[1]), sys.argv[2]
-plots = []
-for line in open("data"):
-    if line[0] == "#":
-        plots.append([])
-    else:
-        plots[-1].append(line.rstrip("\n").split("\t"))
+    python3 - <<'P'
+import itertools, subprocess, numpy as np, msgpack_numpy as m
 records = list(m.Unpacker(open("in", "rb"), max_buffer_size=0))
-assert len(plots) == len(records)
-for got, r in zip(plots, records):
-    x = r["x"].astype("f8")
-    channels = x.reshape(len(x), -1) if x.ndim == 3 else x.reshape(1, -1)
-    finite = x[np.isfinite(x)]
-    got = np.array(got[1:], "f8")
-    total = 0
-    for c, values in enumerate(channels):
-        values = values[np.isfinite(values)]
-        n, edges = np.histogram(values, bins, (finite.min(), finite.max()))
-        assert (got[:, 0] == edges[:-1]).all() and (got[:, 1] == edges[1:]).all(), r["id"]
-        if how == "--density":
-            n = n / n.sum() / np.diff(edges)
-        if how == "--stack --density":
-            n = n / finite.size / np.diff(edges)
-        assert np.allclose(got[:, 2 + c], n, rtol=1e-12, atol=0), (r["id"], c, how)
-        if "density" not in how:
-            assert (got[:, 2 + c] == n).all()
+for bins, stack, density in itertools.product([1, 7, 100], [[], ["--stack"]], [[], ["--density"]]):
+    plots = []
+    run = subprocess.run(["tensor-plot", "--hist", "--data", "--bins", str(bins), *stack, *density, "in"], check=True, stdout=-1)
+    for line in run.stdout.decode().splitlines():
+        if line[0] == "#":
+            plots.append([])
+        else:
+            plots[-1].append(line.split("\t"))
+    assert len(plots) == len(records)
+    for got, r in zip(plots, records):
+        x = r["x"].astype("f8")
+        channels = x.reshape(len(x), -1) if x.ndim == 3 else x.reshape(1, -1)
+        finite = x[np.isfinite(x)]
+        got = np.array(got[1:], "f8")
+        for c, values in enumerate(channels):
+            n, edges = np.histogram(values[np.isfinite(values)], bins, (finite.min(), finite.max()))
+            assert (got[:, 0] == edges[:-1]).all() and (got[:, 1] == edges[1:]).all(), r["id"]
+            if density:
+                n = n / (finite.size if stack else n.sum()) / np.diff(edges)
+                assert np.allclose(got[:, 2 + c], n, rtol=1e-12, atol=0), (r["id"], c, bins, stack)
+            else:
+                assert (got[:, 2 + c] == n).all(), (r["id"], c, bins, stack)
 P
-        done
-    done
+}
+
+@test "what matplotlib draws of the processor tour's tensors" {
+    img-encode --pixels photo.jpg >pixels
+    python3 - "$repo/tests/golden/plots.json" <<'P'
+import json, subprocess, sys, numpy as np
+for want in json.load(open(sys.argv[1]))["hist"]:
+    options = [o for key, o in (("stacked", "--stack"), ("density", "--density")) if want.get(key)]
+    of = "photo.jpg" if want["field"] == "image" else "pixels"
+    text = subprocess.run(["tensor-plot", "--hist", "--data", *options, of], check=True, stdout=-1).stdout.decode()
+    got = np.array([line.split("\t") for line in text.splitlines()[2:]], "f8")
+    edges, n = np.array(want["edges"]), np.array(want["n"])
+    assert (got[:, 0] == edges[:-1]).all() and (got[:, 1] == edges[1:]).all()
+    ours = got[:, 2:].T.cumsum(0) if "stacked" in want else got[:, 2:].T
+    assert np.allclose(ours, n, rtol=1e-12, atol=0) if "density" in want else (ours == n).all(), want["field"]
+P
 }
 
 @test "slices are NumPy's" {
     pack '[{"id": "a", "x": rng.integers(0, 99, (3, 5, 7, 4))}]' >in
-    for slice in 0,1 -1,-2 0,:,2 :,0,0 1,:,::2,3 2,1:3,-3:,0 ::2,4,6 1,1:99,0 :,-1,-7; do
-        tensor-plot --matrix --slice "$slice" --data in >got
-        python3 - "$slice" <<'P'
-import sys, numpy as np, msgpack_numpy as m
+    python3 - <<'P'
+import io, subprocess, numpy as np, msgpack_numpy as m
 x = next(iter(m.Unpacker(open("in", "rb"), max_buffer_size=0)))["x"]
-want = np.atleast_2d(eval(f"x[{sys.argv[1]}]"))
-got = np.loadtxt("got", ndmin=2)
-assert got.shape == want.shape and (got == want).all(), (got.shape, want.shape)
+for s in "0,1 -1,-2 0,:,2 :,0,0 1,:,::2,3 2,1:3,-3:,0 ::2,4,6 1,1:99,0 :,-1,-7".split():
+    text = subprocess.run(["tensor-plot", "--matrix", "--data", "--slice", s, "in"], check=True, stdout=-1).stdout
+    want, got = np.atleast_2d(eval(f"x[{s}]")), np.loadtxt(io.BytesIO(text), ndmin=2)
+    assert got.shape == want.shape and (got == want).all(), (s, got.shape, want.shape)
 P
-    done
     for bad in 1:2:3:4 a 1,,2 , 0x1 1:2:0 1:2:-1 0,0,0,0,0; do
         status_is 64 tensor-plot --slice "$bad" in
         says "tensor-plot: slice '$bad':"
@@ -194,9 +204,33 @@ P
     status_is 64 tensor-plot --overlay photo.jpg --overlay scene-1.png in
     says "2 pictures, expected one, or one for each record"
     drawn --overlay photo.jpg --overlay scene-1.png --overlay scene-2.png in
+    pack '[{"id": "a", "x": np.ones((65, 4))}]' >rollout
+    status_is 64 tensor-plot --overlay photo.jpg rollout
+    says "a: x: 65 queries, more than 64 plots; expected --query"
     status_is 66 tensor-plot --overlay nosuch.jpg in
     status_is 65 tensor-plot --overlay in in
     says "in: not an image"
+}
+
+@test "the part of the picture that CLIP's crop cuts off is pale" {
+    # Twice as wide as high: a quarter on either side is not seen. The picture is black.
+    python3 -c 'import sys; sys.stdout.buffer.write(b"P6 80 40 255\n" + bytes(80 * 40 * 3))' >wide.ppm
+    mkdir clip
+    echo '{"image_processor_type": "CLIPImageProcessor", "size": {"shortest_edge": 32}, "do_center_crop": true,
+           "crop_size": {"height": 32, "width": 32}}' >clip/preprocessor_config.json
+    pack '[{"id": "a", "x": np.ones(4)}]' >in
+    for model in clip "$VQA_DATADIR/demo-model"; do
+        tensor-plot -m "$model" --terminal ascii --overlay wide.ppm in | tail -n +3 >"$(basename "$model").txt"
+    done
+    python3 - <<'P'
+clip, whole = (open(f).read().splitlines() for f in ("clip.txt", "demo-model.txt"))
+assert len(clip) == len(whole) > 5
+for a, b in zip(clip, whole):
+    assert len(set(b)) == 1 and len(a) == len(b)
+    n = len(a) - len(a.lstrip(a[0]))
+    m = len(a) - len(a.rstrip(a[0]))
+    assert abs(n - len(a) / 4) < 1.5 and abs(m - n) < 2 and set(a[n:len(a) - m]) == set(b), a
+P
 }
 
 @test "NaN, infinity, one value, four axes, nothing" {
@@ -238,10 +272,8 @@ P
     status_is 65 tensor-plot big
     says "25000000 values, at most 16777216 are drawn; --slice takes some"
     drawn --slice 0:100,0:100 big
-    for i in 0 1; do
-        status_is 65 tensor-plot --channel 0 --data lines
-        says "a: x: (13, 5): no channels, expected (C, H, W)"
-    done
+    status_is 65 tensor-plot --channel 0 --data lines
+    says "a: x: (13, 5): no channels, expected (C, H, W)"
 }
 
 @test "an empty stream, error records, fields that are not there: nothing half done" {
@@ -330,7 +362,7 @@ P
     says "tensor-plot: gnuplot: not installed (Debian package gnuplot-nox)"
     one_line
     [ -z "$output" ]
-    printf '#!/bin/sh\necho >&2\necho "  it is broken" >&2\necho more >&2\nexit 3\n' >bin/gnuplot
+    printf '#!/bin/sh\necho >&2\necho "gnuplot> set" >&2\necho "  it is broken" >&2\necho >&2\nexit 3\n' >bin/gnuplot
     chmod +x bin/gnuplot
     status_is 69 env PATH="$PWD/bin:/usr/bin:/bin" tensor-plot --hist scene-1.png
     says "tensor-plot: gnuplot: status 3: it is broken"
@@ -346,6 +378,21 @@ P
     echo 'set output "pwned"; bad syntax here' >.gnuplot
     HOME=$PWD drawn --hist scene-1.png
     [ ! -e pwned ]
+}
+
+@test "the processor tour draws what its page shows, of the shipped model and of a checkpoint" {
+    need_fixture checkpoints/tiny-blip2-opt-bf16/model.safetensors
+    for VQA_MODEL in "$VQA_DATADIR/demo-model" "$VQA_FIXTURES/checkpoints/tiny-blip2-opt-bf16"; do
+        export VQA_MODEL
+        mkdir tour
+        status_is 0 "$repo/examples/processor-tour.sh" photo.jpg tour
+        [ -z "$stderr" ]
+        [ "$(ls tour)" = "$(cd "$repo/examples/processor-tour" && ls ./*.png | sed 's|./||')" ]
+        [ "${#lines[@]}" -eq 7 ]
+        for f in tour/*; do png "$f"; done
+        rm -r tour
+    done
+    status_is 1 "$repo/examples/processor-tour.sh" nosuch.jpg .
 }
 
 @test "usage" {
