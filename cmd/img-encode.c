@@ -29,6 +29,7 @@ static const struct opt opts[] = {
     OPT_STR(struct args, s.list, 'T', "files-from", "FILE", "images, one name a line"),
     OPT_FLAG(struct args, s.null, '0', "null", "names in FILE end in NUL"),
     OPT_FLAG(struct args, s.recursive, 'r', "recursive", "take the images in directories"),
+    OPT_STR(struct args, s.tar, 0, "tar", "FILE", "the images of a tar archive"),
     OPT_FLAG(struct args, e.pixels, 0, "pixels", "stop after preprocessing"),
     OPT_CHOICE(struct args, e.resize, 0, "resize", "WORD", resize_words,
                "pillow (default) or torchvision"),
@@ -101,7 +102,7 @@ static void hint(void)
         err_set(ERR_DATA, "%s (an image on standard input is asked for by -)", why.msg);
 }
 
-static int run(struct args *a, int operands)
+static int run(struct args *a)
 {
     struct img_encode g = { .encode.a = a->e };
     struct stage s = { .program = "img-encode",
@@ -116,7 +117,7 @@ static int run(struct args *a, int operands)
                        .step = step,
                        .report = cli_report,
                        .say = a->c.verbose ? cli_warn : NULL };
-    if (operands || a->s.list) {
+    if (a->e.own_files) {
         g.source = source_new(&a->s);
         if (!g.source)
             return -1;
@@ -172,8 +173,8 @@ int main(int argc, char **argv)
     a.s.names = argv + first;
     a.s.count = argc - first;
     a.e.keep = a.c.keep;
-    a.e.own_files = a.s.count || a.s.list;
+    a.e.own_files = a.s.count || a.s.list || a.s.tar;
     a.e.attention = attention_of(a.attention);
     check(&a);
-    return cli_finish(run(&a, a.s.count));
+    return cli_finish(run(&a));
 }

@@ -140,7 +140,7 @@ static int print_answers(struct format *o, const struct ask *a, int fd)
 
 static bool many(const struct ask *a)
 {
-    return a->images.count > 1 || a->images.files_from || a->images.recursive;
+    return a->images.count > 1 || a->images.files_from || a->images.tar || a->images.recursive;
 }
 
 /* A stage's own failure has been said by the stage; ours is said here. */
@@ -278,7 +278,7 @@ static int run(struct ask *a, const struct format_keys *keys)
 
 static void need_images(const struct ask *a, const char *what)
 {
-    if (!a->images.count && !a->images.files_from && isatty(STDIN_FILENO))
+    if (!a->images.count && !a->images.files_from && !a->images.tar && isatty(STDIN_FILENO))
         cli_usage_error("no image; expected %s", what);
 }
 

@@ -167,13 +167,28 @@ static int take_names(struct batch *b, struct sha256 *h, const struct source_arg
     return got < 0 ? -1 : 0;
 }
 
+/* What standard input gives can be read once, and the names are counted before. */
+static int check_input(const struct batch *b, const struct source_args *a)
+{
+    if (a->tar && !strcmp(a->tar, "-"))
+        return err_set(ERR_USAGE,
+                       "-o lists the images first: expected --tar FILE, not standard "
+                       "input");
+    if (b->shards > 1 && a->tar)
+        return err_set(ERR_USAGE, "--shard: an archive is not cut; give each task one of its "
+                                  "own");
+    if (b->shards > 1 && a->list && !strcmp(a->list, "-"))
+        return err_set(ERR_USAGE, "--shard counts the images first: expected -T FILE, not "
+                                  "standard input");
+    return 0;
+}
+
 static int list_names(struct batch *b, struct sha256 *h, const struct source_args *a)
 {
     int64_t all = INT64_MAX, from = 0, to = INT64_MAX;
+    if (check_input(b, a) < 0)
+        return -1;
     if (b->shards > 1) {
-        if (a->list && !strcmp(a->list, "-"))
-            return err_set(ERR_USAGE, "--shard counts the images first: expected -T FILE, not "
-                                      "standard input");
         if ((all = count_names(a)) < 0)
             return -1;
         from = all * b->shard / b->shards;
@@ -268,8 +283,9 @@ static void sweep(const struct batch *b)
 int batch_open(struct batch *b, const struct batch_args *a, const struct stages_images *im,
                const char *asked, const char *model)
 {
-    const struct source_args s = { im->names, im->count, im->files_from, im->null,
-                                   im->recursive };
+    const struct source_args s = { im->names, im->count,     im->files_from,
+                                   im->null,  im->recursive, im->tar,
+                                   true };
     b->a = a;
     if (parse_shard(b, a->shard) < 0 || cachedir_mkdirs(a->out, 0777) < 0)
         return -1;
@@ -289,6 +305,8 @@ int batch_open(struct batch *b, const struct batch_args *a, const struct stages_
 
 void batch_images(const struct batch *b, struct stages_images *im)
 {
+    if (im->tar)
+        return;
     im->files_from = b->names.out.tmp;
     im->null = true;
     im->recursive = false;

@@ -237,7 +237,7 @@ int front_embed(int argc, char **argv)
     e.images.count = argc - i;
     if (!e.batch.out)
         cli_usage_error("no place for the vectors; expected -o DIR");
-    if (!e.images.count && !e.images.files_from)
-        cli_usage_error("no image; expected IMAGE... or -T FILE");
+    if (!e.images.count && !e.images.files_from && !e.images.tar)
+        cli_usage_error("no image; expected IMAGE..., -T FILE or --tar FILE");
     return run(&e);
 }

@@ -3,7 +3,10 @@
 
 #include "base/err.h"
 #include "base/io.h"
+#include "base/math.h"
+#include "cli/die.h"
 #include "front/names.h"
+#include "front/tar.h"
 #include "image/image.h"
 
 #include <dirent.h>
@@ -11,6 +14,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -31,7 +35,17 @@ struct source {
     struct names list;
     struct level *dir;
     struct buf path; /* the present file's */
+    struct tar tar;
 };
+
+static int open_all(struct source *s, const struct source_args *a)
+{
+    if (a->tar && (a->count || a->list || a->recursive))
+        return err_set(ERR_USAGE, "--tar: expected no other images, no -T and no -r with it");
+    if (a->tar)
+        return tar_open(&s->tar, a->tar);
+    return a->list ? names_open(&s->list, a->list, a->null) : 0;
+}
 
 struct source *source_new(const struct source_args *a)
 {
@@ -39,9 +53,9 @@ struct source *source_new(const struct source_args *a)
     if (!s)
         return err_null(ERR_OS, "out of memory for a list of files");
     s->a = a;
-    if (!a->list || names_open(&s->list, a->list, a->null) == 0)
+    if (open_all(s, a) == 0)
         return s;
-    free(s);
+    source_free(s);
     return NULL;
 }
 
@@ -63,6 +77,7 @@ void source_free(struct source *s)
     while (s->dir)
         pop(s);
     names_close(&s->list);
+    tar_close(&s->tar);
     buf_release(&s->path);
     free(s);
 }
@@ -183,8 +198,76 @@ static int put_stdin(struct record *rec)
     return rc;
 }
 
+/* ---- members of an archive ---- */
+
+/* A member that is named as a picture is one, or something to complain about. */
+static bool named_as_picture(const char *name)
+{
+    static const char *const endings[] = { "jpg", "jpeg", "png",  "webp", "gif", "bmp",
+                                           "pnm", "pbm",  "pgm",  "ppm",  "tif", "tiff",
+                                           "jp2", "jxl",  "heic", "heif", "avif" };
+    const char *dot = strrchr(name, '.');
+    for (size_t i = 0; dot && i < sizeof endings / sizeof *endings; i++)
+        if (!strcasecmp(dot + 1, endings[i]))
+            return true;
+    return false;
+}
+
+/* webdataset's key: all up to the first dot of the last part. A name that begins with a dot
+ * there (as ._a.jpg, of other systems' archivers) has none: 0. */
+static size_t key_length(const char *name)
+{
+    const char *slash = strrchr(name, '/'), *base = slash ? slash + 1 : name;
+    return *base == '.' || !*base ? 0 : (size_t)(base - name) + strcspn(base, ".");
+}
+
+/* The rest of a member whose first n bytes are in head: the record's, or its failure. */
+static int put_member(struct source *s, struct record *rec, const unsigned char *head, size_t n)
+{
+    struct arena *mem = record_mem(rec);
+    const char *name = (const char *)s->tar.name.data;
+    const char *id = arena_strndup(mem, name, key_length(name));
+    if (!id || record_put_str(rec, "id", id, strlen(id)) < 0)
+        return -1;
+    if (s->a->only_names)
+        return 1;
+    if (s->tar.size > STDIN_BYTES) {
+        err_set(ERR_DATA, "%s: %llu bytes, more than the limit of %zu", name,
+                (unsigned long long)s->tar.size, STDIN_BYTES);
+        cli_report(id, err_msg());
+        return record_put_error(rec, "img-encode") < 0 ? -1 : 1;
+    }
+    unsigned char *p = arena_alloc(mem, (size_t)s->tar.size + 1);
+    if (!p)
+        return -1;
+    memcpy(p, head, n);
+    if (tar_read(&s->tar, p + n, (size_t)s->tar.size - n) < 0 ||
+        record_put_bin(rec, "image", p, (size_t)s->tar.size) < 0)
+        return -1;
+    return 1;
+}
+
+static int next_member(struct source *s, struct record *rec)
+{
+    unsigned char head[HEAD];
+    int got;
+    while ((got = tar_next(&s->tar)) > 0) {
+        const char *name = (const char *)s->tar.name.data;
+        size_t n = (size_t)math_min((int64_t)s->tar.size, HEAD);
+        if (!key_length(name))
+            continue;
+        if (tar_read(&s->tar, head, n) < 0)
+            return -1;
+        if (image_is(head, n) || named_as_picture(name))
+            return put_member(s, rec, head, n);
+    }
+    return got;
+}
+
 int source_next(struct source *s, struct record *rec)
 {
+    if (s->a->tar)
+        return next_member(s, rec);
     for (;;) {
         int got = walk(s);
         if (got < 0)
@@ -207,5 +290,7 @@ int source_next(struct source *s, struct record *rec)
 
 bool source_ready(struct source *s)
 {
+    if (s->a->tar)
+        return tar_ready(&s->tar);
     return s->dir || s->next < s->a->count || !s->a->list || names_ready(&s->list);
 }

@@ -1,4 +1,5 @@
-/* source.h - the files a command is given: operands, a list of names, directories; as records.
+/* source.h - the images a command is given: operands, a list of names, directories, a tar
+ * archive; as records.
  *
  * Order:   operands as given, then the list's names; within a directory by name, bytewise.
  * Memory:  constant in the number of files, but for the names of the directories being walked.
@@ -16,16 +17,21 @@ struct source_args {
     bool null;        /* -0: names in it end in NUL */
     bool recursive;   /* -r: files in directories that are images by content; links to
                          directories are not followed */
+    const char *tar;  /* --tar: an archive ("-": standard input) in place of all that: those of
+                         its files that are images by content or name, by their key */
+    bool only_names;  /* of an archive: no bytes */
 };
 
 struct source;
 
-/* ERR_NOINPUT if the list cannot be opened. The arguments are kept by the caller. */
+/* ERR_NOINPUT if the list or archive cannot be opened, ERR_USAGE for other images beside one.
+ * The arguments are kept by the caller. */
 struct source *source_new(const struct source_args *a);
 void source_free(struct source *s);
 
-/* The next file: rec gets id and path, and for standard input id "-" and image (its bytes). 1,
- * 0 at the end, -1. rec comes cleared. */
+/* The next file: rec gets id and path; for standard input id "-" and image (its bytes); of an
+ * archive the key (webdataset's: the name up to the first dot after the last slash) as id, and
+ * image. 1, 0 at the end, -1. rec comes cleared. */
 int source_next(struct source *s, struct record *rec);
 
 /* Whether source_next() would not wait for a list that comes through a pipe. */

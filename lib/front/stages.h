@@ -60,7 +60,7 @@ struct stages_common {
 
 /* Which images, and how img-encode reads them; as given, NULL for the default. */
 struct stages_images {
-    const char *files_from, *resize, *jobs;
+    const char *files_from, *tar, *resize, *jobs;
     bool null, recursive;
     char **names; /* operands */
     int count;
@@ -71,6 +71,7 @@ struct stages_images {
     OPT_STR(S, field.files_from, 'T', "files-from", "FILE", "images, one name a line"),        \
         OPT_FLAG(S, field.null, '0', "null", "names in FILE end in NUL"),                      \
         OPT_FLAG(S, field.recursive, 'r', "recursive", "descend into directories"),            \
+        OPT_STR(S, field.tar, 0, "tar", "FILE", "the images of a tar archive"),                \
         OPT_STR(S, field.jobs, 'j', "jobs", "N", "threads that read and decode images"),       \
         STAGES_RESIZE_OPT(S, field.resize)
 
