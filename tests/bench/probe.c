@@ -119,6 +119,7 @@ static int read_parts(void *ctx, int64_t begin, int64_t end, int worker)
     const lane *stop = (const void *)(r->data + end * r->part);
     lane a = { 0 }, b = a, c = a, d = a;
     for (; p < stop; p += 4) {
+        __builtin_prefetch(p + 192, 0, 3);
         a ^= p[0];
         b ^= p[1];
         c ^= p[2];
