@@ -249,6 +249,7 @@ struct call {
     const struct opt_span *span;
     int spans;
     int64_t *position, *last; /* table row of each row; last row of each span */
+    const uint64_t *key;      /* of each row, for nn_dropout(); NULL: none */
     struct nn_sequence *seq;
 };
 
@@ -271,6 +272,27 @@ static void store_rows(const struct call *c, int layer, int kv, struct tensor x)
     }
 }
 
+/* A new span's queries at q; its keys and values are in the cache, or, if nothing is kept, as
+ * many rows of k and v. */
+static struct nn_sequence sequence(const struct call *c, const struct opt_span *s, int layer,
+                                   const float *q, const float *k, const float *v)
+{
+    int64_t before = 0, H = c->m->H;
+    if (c->cache) {
+        k = opt_cache_rows(c->cache, s->seq, layer, 0);
+        v = opt_cache_rows(c->cache, s->seq, layer, 1);
+        before = c->cache->length[s->seq];
+    }
+    return (struct nn_sequence){ .q = q,
+                                 .k = k,
+                                 .v = v,
+                                 .T = s->n,
+                                 .S = before + s->n,
+                                 .q_stride = H,
+                                 .k_stride = H,
+                                 .v_stride = H };
+}
+
 static struct tensor attention(const struct call *c, struct tensor x, int layer)
 {
     const struct layer *w = &c->m->layer[layer];
@@ -279,20 +301,17 @@ static struct tensor attention(const struct call *c, struct tensor x, int layer)
         .H = (int)c->m->heads, .hd = hd, .scale = (float)(1 / sqrt((double)hd)), .causal = true
     };
     struct tensor q = nn_linear(c->nn, x, &w->q, NN_NONE); // (R, H)
-    store_rows(c, layer, 0, nn_linear(c->nn, x, &w->k, NN_NONE));
-    store_rows(c, layer, 1, nn_linear(c->nn, x, &w->v, NN_NONE));
-    const float *rows = q.data;
-    for (int i = 0; rows && i < c->spans; i++) {
-        const struct opt_span *s = &c->span[i];
-        c->seq[i] = (struct nn_sequence){ .q = rows,
-                                          .k = opt_cache_rows(c->cache, s->seq, layer, 0),
-                                          .v = opt_cache_rows(c->cache, s->seq, layer, 1),
-                                          .T = s->n,
-                                          .S = c->cache->length[s->seq] + s->n,
-                                          .q_stride = H,
-                                          .k_stride = H,
-                                          .v_stride = H };
-        rows += s->n * H;
+    struct tensor k = nn_linear(c->nn, x, &w->k, NN_NONE);
+    if (c->cache)
+        store_rows(c, layer, 0, k);
+    struct tensor v = nn_linear(c->nn, x, &w->v, NN_NONE);
+    if (c->cache)
+        store_rows(c, layer, 1, v);
+    int64_t row = 0;
+    for (int i = 0; !c->nn->failed && i < c->spans; i++) {
+        c->seq[i] = sequence(c, &c->span[i], layer, (float *)q.data + row,
+                             (float *)k.data + row, (float *)v.data + row);
+        row += c->span[i].n * H;
     }
     struct tensor a = nn_attention(c->nn, heads, c->seq, c->spans); // (R, H)
     return nn_linear(c->nn, a, &w->out, NN_NONE);
@@ -311,13 +330,13 @@ static struct tensor layer(const struct call *c, struct tensor x, int i)
     struct nn *nn = c->nn;
     if (c->m->pre_norm) {
         struct tensor h = nn_layernorm(nn, x, &w->norm1, EPS); // (R, H)
-        x = nn_add(nn, x, attention(c, h, i));
+        x = nn_add(nn, x, nn_dropout(nn, attention(c, h, i), c->key));
         h = nn_layernorm(nn, x, &w->norm2, EPS);
-        return nn_add(nn, x, feed_forward(c, h, w));
+        return nn_add(nn, x, nn_dropout(nn, feed_forward(c, h, w), c->key));
     }
-    x = nn_add(nn, x, attention(c, x, i)); // (R, H)
+    x = nn_add(nn, x, nn_dropout(nn, attention(c, x, i), c->key)); // (R, H)
     x = nn_layernorm(nn, x, &w->norm1, EPS);
-    x = nn_add(nn, x, feed_forward(c, x, w));
+    x = nn_add(nn, x, nn_dropout(nn, feed_forward(c, x, w), c->key));
     return nn_layernorm(nn, x, &w->norm2, EPS);
 }
 
@@ -344,16 +363,24 @@ static struct tensor hidden(const struct call *c, struct tensor x)
     return x;
 }
 
+/* Positions that are cached before span i. */
+static int64_t before(const struct call *c, int i)
+{
+    return c->cache ? c->cache->length[c->span[i].seq] : 0;
+}
+
 static int check_spans(const struct call *c, struct tensor x)
 {
-    int64_t rows = 0, room = math_min(c->m->positions, c->cache->positions);
+    int64_t rows = 0, room = c->m->positions;
+    room = c->cache ? math_min(room, c->cache->positions) : room;
     char shape[TENSOR_SHAPE_MAX];
     for (int i = 0; i < c->spans; i++) {
         const struct opt_span *s = &c->span[i];
-        BUG_ON(s->seq < 0 || s->seq >= c->cache->sequences || s->n < 1);
-        if (s->n > room - c->cache->length[s->seq])
+        BUG_ON(c->cache && (s->seq < 0 || s->seq >= c->cache->sequences));
+        BUG_ON(s->n < 1);
+        if (s->n > room - before(c, i))
             return err_set(ERR_DATA, "sequence of %lld positions, expected at most %lld",
-                           (long long)(c->cache->length[s->seq] + s->n), (long long)room);
+                           (long long)(before(c, i) + s->n), (long long)room);
         rows += s->n;
     }
     if (x.dtype == DT_F32 && x.ndim == 2 && x.dim[0] == rows && x.dim[1] == c->m->E)
@@ -374,7 +401,7 @@ static int lay_out(struct call *c, int64_t R)
     int64_t row = 0;
     for (int i = 0; i < c->spans; i++) {
         for (int64_t t = 0; t < c->span[i].n; t++)
-            c->position[row++] = c->cache->length[c->span[i].seq] + t + FIRST_ROW;
+            c->position[row++] = before(c, i) + t + FIRST_ROW;
         c->last[i] = row - 1;
     }
     return 0;
@@ -396,4 +423,25 @@ int opt_forward(struct tensor *logits, const struct opt_lm *m, struct nn *nn,
     for (int i = 0; i < spans; i++)
         c->length[span[i].seq] += (int)span[i].n;
     return 0;
+}
+
+int opt_read(struct tensor *out, const struct opt_lm *m, struct nn *nn,
+             const struct opt_span *span, int spans, struct tensor x, const uint64_t *key)
+{
+    struct call call = { .m = m, .nn = nn, .span = span, .spans = spans, .key = key };
+    if (check_spans(&call, x) < 0 || lay_out(&call, x.dim[0]) < 0)
+        return -1;
+    *out = hidden(&call, x);
+    return nn_failed(nn);
+}
+
+int opt_head(struct tensor *logits, const struct opt_lm *m, struct nn *nn, struct tensor x)
+{
+    *logits = nn_linear(nn, x, &m->head, NN_NONE); // (n, V)
+    return nn_failed(nn);
+}
+
+bool opt_quantised(const struct opt_lm *m)
+{
+    return m->layers > 0 && m->layer[0].fc1.scale.data;
 }

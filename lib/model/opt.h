@@ -62,6 +62,17 @@ int opt_forward(struct tensor *logits, const struct opt_lm *m, struct nn *nn,
                 struct opt_cache *c, const struct opt_span *span, int spans, struct tensor x,
                 bool all_rows);
 
+/* Whole sequences of which nothing is kept, as a trainer reads them: x (sum of n, E), of each
+ * span its n rows, gives the last hidden states (sum of n, E), from which opt_head() makes
+ * logits (rows, V). seq of a span does not count. key: of each row, for nn_dropout(), or NULL.
+ */
+int opt_read(struct tensor *hidden, const struct opt_lm *m, struct nn *nn,
+             const struct opt_span *span, int spans, struct tensor x, const uint64_t *key);
+int opt_head(struct tensor *logits, const struct opt_lm *m, struct nn *nn, struct tensor x);
+
+/* Whether its weights are i8 or i4. */
+bool opt_quantised(const struct opt_lm *m);
+
 /* For tests: (rows, H) before layer 0, after each layer, and after the final norm. */
 typedef void opt_watch(void *ctx, int layer, struct tensor hidden);
 void opt_set_watch(struct opt_lm *m, opt_watch *watch, void *ctx);

@@ -207,6 +207,11 @@ int qformer_hidden_size(const struct qformer *q)
     return (int)q->D;
 }
 
+double qformer_eps(const struct qformer *q)
+{
+    return q->eps;
+}
+
 int qformer_encoder_size(const struct qformer *q)
 {
     return (int)q->E;

@@ -9,7 +9,7 @@
 struct retrieval {
     struct qformer *qformer;
     int64_t P;
-    struct nn_linear vision, text, itm;
+    struct retrieval_heads heads;
 };
 
 static const struct store_config config[] = {
@@ -19,12 +19,12 @@ static const struct store_config config[] = {
 
 /* J is the width of the projections: P means positions elsewhere. */
 static const struct store_bind heads[] = {
-    STORE_BIND(struct retrieval, vision.weight, "vision_projection.weight", "J,D"),
-    STORE_BIND_F32(struct retrieval, vision.bias, "vision_projection.bias", "J"),
-    STORE_BIND(struct retrieval, text.weight, "text_projection.weight", "J,D"),
-    STORE_BIND_F32(struct retrieval, text.bias, "text_projection.bias", "J"),
-    STORE_BIND(struct retrieval, itm.weight, "itm_head.weight", "2,D"),
-    STORE_BIND_F32(struct retrieval, itm.bias, "itm_head.bias", "2"),
+    STORE_BIND(struct retrieval, heads.vision.weight, "vision_projection.weight", "J,D"),
+    STORE_BIND_F32(struct retrieval, heads.vision.bias, "vision_projection.bias", "J"),
+    STORE_BIND(struct retrieval, heads.text.weight, "text_projection.weight", "J,D"),
+    STORE_BIND_F32(struct retrieval, heads.text.bias, "text_projection.bias", "J"),
+    STORE_BIND(struct retrieval, heads.itm.weight, "itm_head.weight", "2,D"),
+    STORE_BIND_F32(struct retrieval, heads.itm.bias, "itm_head.bias", "2"),
     STORE_BIND_END,
 };
 
@@ -50,6 +50,11 @@ const struct qformer *retrieval_qformer(const struct retrieval *r)
     return r->qformer;
 }
 
+const struct retrieval_heads *retrieval_heads(const struct retrieval *r)
+{
+    return &r->heads;
+}
+
 int retrieval_size(const struct retrieval *r)
 {
     return (int)r->P;
@@ -61,7 +66,7 @@ int retrieval_image(struct tensor *image_embeds_proj, const struct retrieval *r,
     struct tensor query;
     if (qformer_forward(&query, r->qformer, nn, image_embeds, NULL, 0) < 0)
         return -1;
-    struct tensor x = nn_linear(nn, query, &r->vision, NN_NONE); // (B, Q, P)
+    struct tensor x = nn_linear(nn, query, &r->heads.vision, NN_NONE); // (B, Q, P)
     *image_embeds_proj = nn_unit(nn, x);
     return nn_failed(nn);
 }
@@ -72,8 +77,8 @@ int retrieval_text(struct tensor *text_embeds_proj, const struct retrieval *r, s
     struct tensor x;
     if (qformer_text(&x, r->qformer, nn, ids, n) < 0)
         return -1;
-    x = tensor_2d(x.data, DT_F32, 1, x.dim[1]);           // (1, D): [CLS]
-    x = nn_unit(nn, nn_linear(nn, x, &r->text, NN_NONE)); // (1, P)
+    x = tensor_2d(x.data, DT_F32, 1, x.dim[1]);                 // (1, D): [CLS]
+    x = nn_unit(nn, nn_linear(nn, x, &r->heads.text, NN_NONE)); // (1, P)
     *text_embeds_proj = tensor_1d(x.data, DT_F32, r->P);
     return nn_failed(nn);
 }
@@ -98,7 +103,7 @@ int retrieval_match(struct tensor *itm_logits, const struct retrieval *r, struct
     struct tensor query;
     if (qformer_forward(&query, r->qformer, nn, image_embeds, ids, n) < 0)
         return -1;
-    struct tensor x = nn_linear(nn, query, &r->itm, NN_NONE); // (B, Q, 2)
-    *itm_logits = nn_mean(nn, x);                             // (B, 2)
+    struct tensor x = nn_linear(nn, query, &r->heads.itm, NN_NONE); // (B, Q, 2)
+    *itm_logits = nn_mean(nn, x);                                   // (B, 2)
     return nn_failed(nn);
 }

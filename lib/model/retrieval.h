@@ -18,6 +18,13 @@ struct retrieval *retrieval_open(struct store *st, struct arena *mem);
 const struct qformer *retrieval_qformer(const struct retrieval *r);
 int retrieval_size(const struct retrieval *r); /* P */
 
+/* For a trainer, which goes its own ways to them. */
+struct retrieval_heads {
+    struct nn_linear vision, text; /* (P, D) */
+    struct nn_linear itm;          /* (2, D) */
+};
+const struct retrieval_heads *retrieval_heads(const struct retrieval *r);
+
 /* image_embeds (B, S, E) to image_embeds_proj (B, Q, P), rows of unit length. */
 int retrieval_image(struct tensor *image_embeds_proj, const struct retrieval *r, struct nn *nn,
                     struct tensor image_embeds);

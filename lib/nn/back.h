@@ -10,8 +10,7 @@ void nn_back_act(struct nn *nn, struct tensor y, struct tensor x, enum nn_act ac
 void nn_back_layernorm(struct nn *nn, struct tensor y, struct tensor x, const struct nn_norm *w,
                        double eps);
 void nn_back_add(struct nn *nn, struct tensor y, struct tensor a, struct tensor b);
-void nn_back_dropout(struct nn *nn, struct tensor y, struct tensor x, const uint64_t *key,
-                     uint64_t site);
+void nn_back_unit(struct nn *nn, struct tensor y, struct tensor x);
 
 /* idx: as nn_pick() got it; copied. */
 void nn_back_pick(struct nn *nn, struct tensor y, struct tensor a, struct tensor b,

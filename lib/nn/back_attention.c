@@ -19,6 +19,7 @@ struct note {
     const struct nn_sequence *seq;
     int64_t n;
     uint64_t site;
+    double p; /* dropout of probabilities */
 };
 
 struct part { /* of one sequence */
@@ -226,7 +227,7 @@ static void attention_back(struct nn *nn, const void *ctx)
 void nn_back_attention(struct nn *nn, struct tensor y, struct nn_heads heads,
                        const struct nn_sequence *seq, int64_t n, uint64_t site)
 {
-    struct note a = { y, heads, NULL, n, site };
+    struct note a = { y, heads, NULL, n, site, nn->tape ? nn->tape->dropout : 0 };
     if (nn->failed || n == 0 ||
         !(tape_wants(nn, seq->q) || tape_wants(nn, seq->k) || tape_wants(nn, seq->v)))
         return;

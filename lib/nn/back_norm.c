@@ -1,7 +1,9 @@
 /* back_norm.c - y = h w + b with h = (x - mean) / s, backwards:
  *
  *   dw += sum over rows of dy h    db += sum over rows of dy
- *   dx += (g - mean(g) - h mean(g h)) / s    with g = dy w */
+ *   dx += (g - mean(g) - h mean(g h)) / s    with g = dy w
+ *
+ * and of y = x / |x|: dx += (dy - y (y.dy)) / |x|. */
 #include "base/err.h"
 #include "base/math.h"
 #include "nn/back.h"
@@ -120,4 +122,36 @@ void nn_back_layernorm(struct nn *nn, struct tensor y, struct tensor x, const st
                       .D = D };
     if (tape_wants(nn, x.data) || tape_wants(nn, w->weight.data))
         tape_note(nn, y, norm_back, &n, sizeof n);
+}
+
+struct unit {
+    struct tensor y, x;
+};
+
+static void unit_row(float *dx, const float *dy, const float *y, const float *x, int64_t D)
+{
+    double squares = 0, along = 0;
+    for (int64_t d = 0; d < D; d++) {
+        squares += (double)x[d] * (double)x[d];
+        along += (double)y[d] * (double)dy[d];
+    }
+    double norm = fmax(sqrt(squares), 1e-12);
+    for (int64_t d = 0; d < D; d++)
+        dx[d] += (float)(((double)dy[d] - (double)y[d] * along) / norm);
+}
+
+static void unit_back(struct nn *nn, const void *ctx)
+{
+    const struct unit *u = ctx;
+    int64_t D = u->x.dim[u->x.ndim - 1];
+    const float *dy = tape_out(nn, u->y.data);
+    float *dx = tape_in(nn, u->x.data);
+    for (int64_t i = 0; dx && i < tensor_count(u->x); i += D)
+        unit_row(dx + i, dy + i, (float *)u->y.data + i, (float *)u->x.data + i, D);
+}
+
+void nn_back_unit(struct nn *nn, struct tensor y, struct tensor x)
+{
+    if (tape_wants(nn, x.data))
+        tape_note(nn, y, unit_back, &(struct unit){ y, x }, sizeof(struct unit));
 }

@@ -1,6 +1,6 @@
 /* reduce.c - rows to unit length, and means of rows. */
 #include "base/err.h"
-#include "nn/nn.h"
+#include "nn/back.h"
 
 #include <math.h>
 
@@ -20,6 +20,8 @@ struct tensor nn_unit(struct nn *nn, struct tensor x)
         for (int64_t d = 0; d < D; d++)
             to[d] = (float)(from[d] / norm);
     }
+    if (nn->tape)
+        nn_back_unit(nn, y, x);
     return y;
 }
 

@@ -37,10 +37,12 @@ struct train_comm {
 extern const struct train_comm train_alone;
 
 struct train_options {
-    int stage;              /* 1 or 2 */
-    int losses;             /* of stage 1: TRAIN_ITC | ... */
-    double dropout;         /* 0.1: of hidden states and attention; not in the frozen OPT */
-    double label_smoothing; /* 0.1: of ITC and ITG */
+    int stage;         /* 1 or 2 */
+    int losses;        /* of stage 1: TRAIN_ITC | ... */
+    double dropout;    /* 0.1: of hidden states and attention; not in the frozen OPT */
+    double lm_dropout; /* 0.1: of the frozen OPT's hidden states, which LAVIS leaves in train
+                          mode with the rest; 0: evaluation mode */
+    double label_smoothing;                 /* 0.1: of ITC and ITG */
     double beta1, beta2, eps, weight_decay; /* 0.9 0.999 1e-8 0.05; the paper: beta2 0.98 */
     double clip;                            /* largest norm of the gradient; 0: any (LAVIS) */
     bool attached;    /* ITC trains both sides of each half; false: LAVIS's detached gather */
@@ -105,8 +107,8 @@ struct train_losses {
  * and leaves the gradients useless: train_clear() or stop. */
 int train_gradients(struct train_losses *out, struct train *t, const struct train_batch *b);
 
-/* L2 norm of the gradients (summed over ranks by train_gradients() already). */
-double train_grad_norm(const struct train *t);
+/* L2 norm of the gradients, which are summed over the ranks by this or by train_update(). */
+int train_grad_norm(double *norm, struct train *t);
 
 /* One AdamW step with what has gathered, clipped if asked for; then clears it. */
 int train_update(struct train *t, double rate);
@@ -131,8 +133,10 @@ int train_image_embeds(struct tensor *image_embeds, const struct train *t, struc
                        struct tensor features);
 
 struct qformer;
+struct retrieval;
 struct opt_lm;
 const struct qformer *train_qformer(const struct train *t);
-const struct opt_lm *train_opt(const struct train *t); /* NULL in stage 1 */
+const struct retrieval *train_retrieval(const struct train *t); /* NULL in stage 2 */
+const struct opt_lm *train_opt(const struct train *t);          /* NULL in stage 1 */
 
 #endif

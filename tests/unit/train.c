@@ -1,0 +1,500 @@
+/* train.c - losses, gradients and AdamW against LAVIS: shared/fixtures/train, whose README has
+ * the tolerances. */
+#include "train/train.h"
+
+#include "base/arena.h"
+#include "lib/tap.h"
+#include "model/qformer.h"
+#include "store/lavis.h"
+#include "store/safetensors.h"
+
+#include <jansson.h>
+#include <stddef.h>
+#include <unistd.h>
+
+static struct arena mem;
+static char dir[64]; /* of the checkpoints made here */
+
+/* ---- fixtures ---- */
+
+static struct safetensors open_file(const char *name)
+{
+    struct safetensors f = { 0 };
+    char path[256];
+    snprintf(path, sizeof path, "train/%s.safetensors", name);
+    const char *found = tap_fixture(path);
+    if (!found || safetensors_open(&f, arena_strndup(&mem, found, strlen(found)), &mem) < 0)
+        ok(0, "%s opens (%s)", path, err_msg());
+    return f;
+}
+
+static json_t *open_json(const char *name)
+{
+    char path[256];
+    snprintf(path, sizeof path, "train/%s.json", name);
+    const char *found = tap_fixture(path);
+    json_t *j = found ? json_load_file(found, 0, NULL) : NULL;
+    ok(j != NULL, "%s opens", path);
+    return j;
+}
+
+static struct tensor get(const struct safetensors *f, const char *name)
+{
+    for (size_t i = 0; i < f->count; i++) {
+        struct tensor t = f->entries[i].tensor;
+        if (strcmp(f->entries[i].name, name))
+            continue;
+        t.data = arena_memdup(&mem, t.data, tensor_bytes(t));
+        return t;
+    }
+    return (struct tensor){ 0 };
+}
+
+/* By Hugging Face's name, in a file that has LAVIS's after a prefix. */
+static struct tensor get_hf(const struct safetensors *f, const char *prefix, const char *name)
+{
+    char other[256], full[320];
+    snprintf(full, sizeof full, "%s%s", prefix,
+             lavis_name(other, sizeof other, name) ? other : name);
+    return get(f, full);
+}
+
+static void put(const char *path, const char *text)
+{
+    FILE *f = fopen(path, "w");
+    ok(f && fputs(text, f) >= 0 && fclose(f) == 0, "%s written", path);
+}
+
+#define QFORMER                                                                                \
+    "\"num_query_tokens\":8,\"image_text_hidden_size\":32,\"vision_config\":{\"hidden_size\":" \
+    "40,\"layer_norm_eps\":1e-5},\"qformer_config\":{\"hidden_size\":48,"                      \
+    "\"num_hidden_layers\":4,\"num_attention_heads\":4,\"intermediate_size\":96,"              \
+    "\"cross_attention_frequency\":2,\"vocab_size\":1001,\"max_position_embeddings\":64,"      \
+    "\"initializer_range\":0.12,\"use_qformer_text_input\":%s}"
+
+/* A directory of its own, named by what it holds; weights may be NULL. */
+static const char *make_model(const char *name, const char *config, const char *weights)
+{
+    char *path = arena_alloc(&mem, 512), to[600];
+    snprintf(path, 512, "%s/%s", dir, name);
+    snprintf(to, sizeof to, "mkdir -p %s", path);
+    ok(system(to) == 0, "%s made", path);
+    snprintf(to, sizeof to, "%s/config.json", path);
+    put(to, config);
+    snprintf(to, sizeof to, "%s/model.safetensors", path);
+    if (weights) {
+        char real[4096];
+        ok(realpath(weights, real) && symlink(real, to) == 0, "%s linked", to);
+    }
+    return path;
+}
+
+static struct store *stage1_store(const char *init)
+{
+    char config[1024], path[128];
+    snprintf(config, sizeof config,
+             "{\"architectures\":[\"Blip2ForImageTextRetrieval\"]," QFORMER "}", "true");
+    snprintf(path, sizeof path, "train/%s.safetensors", init);
+    char *name = arena_strndup(&mem, init, strlen(init));
+    for (char *p = name; *p; p++)
+        *p = *p == '/' ? '-' : *p;
+    return store_open(make_model(name, config, tap_fixture(path)));
+}
+
+static void put_map(json_t *map, const char *file, const char *shard)
+{
+    struct safetensors f = open_file(file);
+    for (size_t i = 0; i < f.count; i++)
+        json_object_set_new(map, f.entries[i].name, json_string(shard));
+    safetensors_close(&f);
+}
+
+static void link_shard(const char *path, const char *shard, const char *file)
+{
+    char from[256], to[600], real[4096];
+    snprintf(from, sizeof from, "train/%s.safetensors", file);
+    snprintf(to, sizeof to, "%s/%s", path, shard);
+    ok(realpath(tap_fixture(from), real) && symlink(real, to) == 0, "%s linked", to);
+}
+
+/* Two shards: what is trained, and the frozen language model. */
+static struct store *stage2_store(void)
+{
+    char config[2048], to[600];
+    snprintf(config, sizeof config,
+             "{\"architectures\":[\"Blip2ForConditionalGeneration\"],\"text_config\":{"
+             "\"model_type\":\"opt\",\"hidden_size\":64,\"word_embed_proj_dim\":64,\"ffn_dim\":"
+             "160,\"num_hidden_layers\":2,\"num_attention_heads\":4,\"vocab_size\":600,"
+             "\"max_position_embeddings\":96}," QFORMER "}",
+             "false");
+    const char *path = make_model("stage2", config, NULL);
+    link_shard(path, "a.safetensors", "stage2/tiny-qformer-stage2-init");
+    link_shard(path, "b.safetensors", "stage2/tiny-opt");
+    json_t *map = json_object();
+    put_map(map, "stage2/tiny-qformer-stage2-init", "a.safetensors");
+    put_map(map, "stage2/tiny-opt", "b.safetensors");
+    json_t *index = json_pack("{so}", "weight_map", map);
+    snprintf(to, sizeof to, "%s/model.safetensors.index.json", path);
+    ok(json_dump_file(index, to, 0) == 0, "index written");
+    json_decref(index);
+    return store_open(path);
+}
+
+/* ---- batches ---- */
+
+static int64_t *lengths(struct tensor mask)
+{
+    int64_t *n = arena_calloc(&mem, (size_t)mask.dim[0], sizeof *n);
+    for (int64_t i = 0; i < tensor_count(mask); i++)
+        n[i / mask.dim[1]] += ((int64_t *)mask.data)[i];
+    return n;
+}
+
+static struct train_batch stage1_batch(void)
+{
+    struct safetensors f = open_file("stage1/batch");
+    struct tensor ids = get(&f, "input_ids");
+    return (struct train_batch){ .B = ids.dim[0],
+                                 .T = ids.dim[1],
+                                 .features = get(&f, "image_feats"),
+                                 .ids = ids.data,
+                                 .length = lengths(get(&f, "attention_mask")),
+                                 .neg_image = get(&f, "neg_image_idx").data,
+                                 .neg_text = get(&f, "neg_text_idx").data,
+                                 .weight = 1 };
+}
+
+static struct train_batch stage2_batch(const char *kind, int64_t prompt)
+{
+    char name[64];
+    struct safetensors feats = open_file("stage2/image-feats");
+    snprintf(name, sizeof name, "stage2/%s", kind);
+    struct safetensors f = open_file(name);
+    struct tensor ids = get(&f, "input_ids");
+    int64_t *prompts = arena_calloc(&mem, (size_t)ids.dim[0], sizeof *prompts);
+    for (int64_t i = 0; i < ids.dim[0]; i++)
+        prompts[i] = prompt;
+    return (struct train_batch){ .B = ids.dim[0],
+                                 .T = ids.dim[1],
+                                 .features = get(&feats, "image_feats"),
+                                 .ids = ids.data,
+                                 .length = lengths(get(&f, "text_attention_mask")),
+                                 .prompt = prompts,
+                                 .weight = 1 };
+}
+
+/* As the fixtures are: nothing dropped. */
+static struct train_options options(int stage, int losses)
+{
+    struct train_options o = train_defaults(stage);
+    o.dropout = o.lm_dropout = 0;
+    o.losses = losses;
+    o.dec = 1000;
+    return o;
+}
+
+/* ---- comparisons ---- */
+
+/* Largest difference by largest value, and of the lengths; key biases have no gradient but
+ * rounding. */
+struct worst {
+    double max, l2;
+    char name[256];
+    int compared;
+};
+
+static void compare(struct worst *w, const char *name, const float *got, struct tensor want,
+                    const float *from)
+{
+    double top = 0, worst = 0, dd = 0, ww = 0;
+    for (int64_t i = 0; i < tensor_count(want); i++) {
+        double start = from ? (double)from[i] : 0;
+        double to = tensor_at(want, i) - start, d = (double)got[i] - start - to;
+        worst = fmax(worst, isfinite(d) ? fabs(d) : INFINITY);
+        top = fmax(top, fabs(to));
+        dd += d * d;
+        ww += to * to;
+    }
+    w->compared++;
+    double rel = top > 0 ? worst / top : worst;
+    w->l2 = fmax(w->l2, ww > 0 ? sqrt(dd / ww) : sqrt(dd));
+    if (rel > w->max) {
+        w->max = rel;
+        snprintf(w->name, sizeof w->name, "%s", name);
+    }
+}
+
+static bool is_key_bias(const char *name)
+{
+    const char *end = "attention.key.bias";
+    size_t n = strlen(name), m = strlen(end);
+    return n > m && !strcmp(name + n - m, end);
+}
+
+static void compare_grads(struct train *t, const char *file, double tolerance)
+{
+    struct safetensors f = open_file(file);
+    struct worst w = { 0 };
+    size_t n;
+    int presence = 0;
+    struct train_param *p = train_params(t, &n);
+    for (size_t i = 0; i < n; i++) {
+        struct tensor want = get_hf(&f, "", p[i].name);
+        if (p[i].touched != (want.data != NULL)) {
+            presence++;
+            printf("# %s: gradient %d, expected %d\n", p[i].name, p[i].touched,
+                   want.data != NULL);
+        }
+        if (want.data && !is_key_bias(p[i].name))
+            compare(&w, p[i].name, p[i].grad, want, NULL);
+    }
+    ok(presence == 0, "%s: the tensors that take part have a gradient", file);
+    ok(w.compared > 10 && w.max <= tolerance, "%s: %d gradients, worst %.1e <= %.0e (%s)", file,
+       w.compared, w.max, tolerance, w.name);
+    safetensors_close(&f);
+}
+
+static void near_value(double got, double want, double tolerance, const char *what)
+{
+    ok(fabs(got - want) <= tolerance, "%s: %.7f, expected %.7f", what, got, want);
+}
+
+static double number(const json_t *j, const char *a, const char *b, const char *c)
+{
+    j = json_object_get(j, a);
+    j = b ? json_object_get(j, b) : j;
+    j = c ? json_object_get(j, c) : j;
+    return json_number_value(j);
+}
+
+static double one_loss(const struct train_losses *l, int loss)
+{
+    return loss == TRAIN_ITC   ? l->itc
+           : loss == TRAIN_ITM ? l->itm
+           : loss == TRAIN_ITG ? l->itg
+                               : l->sum;
+}
+
+/* ---- stage 1 ---- */
+
+static const struct {
+    int losses;
+    const char *name;
+} kinds[] = {
+    { TRAIN_ITC, "itc" }, { TRAIN_ITM, "itm" }, { TRAIN_ITG, "lm" }, { TRAIN_ALL, "sum" }
+};
+
+static void test_losses(struct store *st, const char *isa, int64_t micro)
+{
+    json_t *want = open_json("stage1/expected");
+    struct train_batch b = stage1_batch();
+    for (int i = 0; i < 4; i++) {
+        struct train_options o = options(1, kinds[i].losses);
+        struct train_losses got;
+        char file[64], label[96];
+        o.micro = micro;
+        struct train *t = train_open(st, NULL, &o, NULL, isa);
+        if (!ok(t && train_gradients(&got, t, &b) == 0, "%s %s, %lld at once (%s)", isa,
+                kinds[i].name, (long long)micro, t ? "" : err_msg()))
+            continue;
+        snprintf(label, sizeof label, "%s loss of %s", isa, kinds[i].name);
+        near_value(one_loss(&got, kinds[i].losses),
+                   number(want, "losses", kinds[i].name, "f64"), 2e-5, label);
+        snprintf(file, sizeof file, "stage1/grads-%s", kinds[i].name);
+        compare_grads(t, file, 5e-5);
+        train_close(t);
+    }
+    json_decref(want);
+}
+
+static void test_variants(struct store *st)
+{
+    struct train_batch b = stage1_batch();
+    struct train_options o = options(1, TRAIN_ITC);
+    struct train_losses got;
+    o.attached = true;
+    struct train *t = train_open(st, NULL, &o, NULL, NULL);
+    ok(t && train_gradients(&got, t, &b) == 0, "attached gather");
+    compare_grads(t, "stage1/grads-itc-attached", 5e-5);
+    train_close(t);
+
+    struct safetensors f = open_file("stage1/image-id"), batch = open_file("stage1/batch");
+    b.image_id = get(&batch, "image_id").data;
+    b.neg_image = get(&f, "neg_image_idx").data;
+    b.neg_text = get(&f, "neg_text_idx").data;
+    o = options(1, TRAIN_ALL);
+    t = train_open(st, NULL, &o, NULL, NULL);
+    ok(t && b.image_id && b.neg_image && train_gradients(&got, t, &b) == 0, "image ids");
+    json_t *want = open_json("stage1/expected");
+    near_value(got.sum, number(want, "image_id", "losses", "sum"), 2e-5, "loss with image ids");
+    json_decref(want);
+    compare_grads(t, "stage1/grads-sum-image-id", 5e-5);
+    train_close(t);
+}
+
+/* ---- trajectories ---- */
+
+static struct train_schedule schedule_of(const json_t *j)
+{
+    return (struct train_schedule){
+        .peak = number(j, "schedule", "init_lr", NULL),
+        .min = number(j, "schedule", "min_lr", NULL),
+        .start = number(j, "schedule", "warmup_lr", NULL),
+        .warmup = (int64_t)number(j, "schedule", "warmup_steps", NULL),
+        .epochs = (int64_t)number(j, "schedule", "max_epoch", NULL),
+        .epoch_steps = (int64_t)number(j, "schedule", "iters_per_epoch", NULL),
+    };
+}
+
+static double step_value(const json_t *j, size_t i, const char *key)
+{
+    const json_t *step = json_array_get(json_object_get(j, "f64"), i);
+    const json_t *v = json_object_get(step, key);
+    return json_number_value(v ? v : json_object_get(step, "loss"));
+}
+
+static float *start_of(struct train *t)
+{
+    size_t n, total = 0;
+    struct train_param *p = train_params(t, &n);
+    for (size_t i = 0; i < n; i++)
+        total += (size_t)tensor_count(p[i].value);
+    float *start = arena_alloc(&mem, total * sizeof *start), *to = start;
+    for (size_t i = 0; i < n; to += tensor_count(p[i].value), i++)
+        memcpy(to, p[i].value.data, tensor_bytes(p[i].value));
+    return start;
+}
+
+static void compare_final(struct train *t, const float *start, const char *file, double max,
+                          double l2)
+{
+    struct safetensors f = open_file(file);
+    struct worst w = { 0 };
+    size_t n;
+    struct train_param *p = train_params(t, &n);
+    for (size_t i = 0; i < n; start += tensor_count(p[i].value), i++) {
+        struct tensor want = get_hf(&f, "", p[i].name);
+        if (want.data && !is_key_bias(p[i].name))
+            compare(&w, p[i].name, p[i].value.data, want, start);
+    }
+    ok(w.compared > 10 && w.max <= max && w.l2 <= l2,
+       "%s: %d updates, worst %.1e <= %.0e (%s), L2 %.1e <= %.0e", file, w.compared, w.max, max,
+       w.name, w.l2, l2);
+    safetensors_close(&f);
+}
+
+static void compare_moments(struct train *t, const char *file)
+{
+    struct safetensors f = open_file(file);
+    struct worst w = { 0 };
+    size_t n;
+    struct train_param *p = train_params(t, &n);
+    for (size_t i = 0; i < n; i++) {
+        struct tensor m = get_hf(&f, "exp_avg.", p[i].name);
+        struct tensor v = get_hf(&f, "exp_avg_sq.", p[i].name);
+        if (!m.data || !v.data || is_key_bias(p[i].name))
+            continue;
+        compare(&w, p[i].name, p[i].exp_avg, m, NULL);
+        compare(&w, p[i].name, p[i].exp_avg_sq, v, NULL);
+    }
+    ok(w.compared > 20 && w.max <= 5e-5, "%s: %d moments, worst %.1e (%s)", file, w.compared,
+       w.max, w.name);
+    safetensors_close(&f);
+}
+
+static void follow(struct train *t, const struct train_batch *b, const json_t *j)
+{
+    struct train_schedule s = schedule_of(j);
+    size_t steps = (size_t)number(j, "schedule", "steps", NULL);
+    double worst = 0, rate = 0, norms = 0, norm;
+    for (size_t i = 0; i < steps; i++) {
+        struct train_losses got;
+        double r = train_rate(&s, (int64_t)i);
+        if (train_gradients(&got, t, b) < 0 || train_grad_norm(&norm, t) < 0 ||
+            train_update(t, r) < 0)
+            return (void)ok(0, "step %zu: %s", i, err_msg());
+        worst = fmax(worst, fabs(got.sum - step_value(j, i, "loss_sum")));
+        rate = fmax(rate, fabs(r / step_value(j, i, "lr") - 1));
+        norms = fmax(norms, fabs(norm / step_value(j, i, "grad_norm") - 1));
+    }
+    ok(steps >= 5 && rate < 1e-12, "%zu rates", steps);
+    ok(worst <= 2e-5 && norms < 1e-4, "losses within %.1e, norms within %.1e", worst, norms);
+}
+
+static void test_trajectory(struct store *st, int stage, const struct train_batch *b,
+                            const char *json, const char *final, const char *moments, bool hot)
+{
+    struct train_options o = options(stage, TRAIN_ALL);
+    struct train *t = train_open(st, NULL, &o, NULL, NULL);
+    json_t *j = open_json(json);
+    if (ok(t && j, "%s (%s)", json, t ? "" : err_msg())) {
+        float *start = start_of(t);
+        follow(t, b, j);
+        compare_final(t, start, final, hot ? 5e-4 : 6e-3, hot ? 2e-4 : 1.5e-3);
+        if (moments)
+            compare_moments(t, moments);
+    }
+    json_decref(j);
+    train_close(t);
+}
+
+/* ---- stage 2 ---- */
+
+static void test_stage2(struct store *st, const char *kind, const char *isa, int64_t micro)
+{
+    json_t *want = open_json("stage2/expected");
+    struct train_batch b = stage2_batch(kind,
+                                        (int64_t)number(want, kind, "prompt_length", NULL));
+    struct train_options o = options(2, TRAIN_ALL);
+    struct train_losses got;
+    char label[96], file[64];
+    o.micro = micro;
+    struct train *t = train_open(st, NULL, &o, NULL, isa);
+    if (ok(t && train_gradients(&got, t, &b) == 0, "%s %s (%s)", kind, isa, err_msg())) {
+        snprintf(label, sizeof label, "%s %s", kind, isa);
+        near_value(got.lm, number(want, kind, "loss", "f64"), 2e-5, label);
+        ok(got.targets == (int64_t)number(want, kind, "targets_counted", NULL),
+           "%s: %lld targets", kind, (long long)got.targets);
+        snprintf(file, sizeof file, "stage2/%s-grads", kind);
+        compare_grads(t, file, 5e-5);
+    }
+    json_decref(want);
+    train_close(t);
+}
+
+int main(void)
+{
+    if (!tap_fixture("train/config.json")) {
+        skip("shared/fixtures/train");
+        return tap_done();
+    }
+    snprintf(dir, sizeof dir, "/tmp/vqatools-train.XXXXXX");
+    ok(mkdtemp(dir) != NULL, "a directory");
+    struct store *one = stage1_store("stage1/tiny-qformer-init"), *two = stage2_store();
+    if (ok(one && two, "checkpoints open (%s)", one && two ? "" : err_msg())) {
+        test_losses(one, "ref", 0);
+        test_losses(one, NULL, 0);
+        test_losses(one, NULL, 4);
+        test_variants(one);
+        struct train_batch b = stage1_batch();
+        test_trajectory(one, 1, &b, "stage1/traj", "stage1/traj-final-f64",
+                        "stage1/traj-moments", false);
+        test_trajectory(one, 1, &b, "stage1/traj-hot", "stage1/traj-hot-final", NULL, true);
+        test_stage2(two, "caption", "ref", 0);
+        test_stage2(two, "caption", NULL, 0);
+        test_stage2(two, "prompt", NULL, 4);
+        b = stage2_batch("caption", 0);
+        test_trajectory(two, 2, &b, "stage2/caption-traj", "stage2/caption-traj-final-f64",
+                        "stage2/caption-traj-moments", false);
+        b = stage2_batch("prompt", 7);
+        test_trajectory(two, 2, &b, "stage2/prompt-traj", "stage2/prompt-traj-final", NULL,
+                        true);
+    }
+    store_close(one);
+    store_close(two);
+    arena_release(&mem);
+    char remove[128];
+    snprintf(remove, sizeof remove, "rm -rf %s", dir);
+    ok(system(remove) == 0, "cleaned up");
+    return tap_done();
+}
