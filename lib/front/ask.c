@@ -224,7 +224,7 @@ static int fill_part(struct format *o, struct ask *a)
     int rc = print_answers(o, a, p.out);
     int status = pipeline_wait(&p);
     pipeline_release(&p);
-    if (batch_stopped())
+    if (batch_stopped(status))
         return -1;
     if (status > 1 && rc == 0)
         rc = err_set(ERR_BUG, "a stage ended with status %d", status);

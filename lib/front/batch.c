@@ -376,9 +376,9 @@ void batch_stop_on_signal(const struct pipeline *p)
     sigaction(SIGINT, &a, NULL);
 }
 
-bool batch_stopped(void)
+bool batch_stopped(int status)
 {
-    if (!stop.signal)
+    if (!stop.signal && status != 128 + SIGTERM)
         return false;
     err_set(ERR_TEMP, "stopped by a signal; run it again to go on from what the cache holds");
     return true;

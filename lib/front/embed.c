@@ -140,7 +140,7 @@ static int fill_part(struct embed *e, struct format *o)
     batch_stop_on_signal(&p);
     int rc = read_rows(e, o, p.out), status = pipeline_wait(&p);
     pipeline_release(&p);
-    if (batch_stopped())
+    if (batch_stopped(status))
         return -1;
     if (status > 1 && rc == 0)
         rc = err_set(ERR_BUG, "a stage ended with status %d", status);

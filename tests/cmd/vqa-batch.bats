@@ -176,6 +176,22 @@ P
     says "--shard slurm: not in a task of an array"
 }
 
+@test "SIGTERM to a stage alone, as when Slurm signals one process after the other: the same" {
+    list
+    mkfifo slow
+    vqa caption -b 1 -o out slow $(cat good) 2>log &
+    local pid=$! st=0 k
+    for ((k = 0; k < 50; k++)); do
+        pgrep -P $pid img-encode >/dev/null && break
+        sleep 0.1
+    done
+    kill -TERM "$(pgrep -P $pid img-encode)"
+    wait $pid || st=$?
+    [ $st -eq 75 ]
+    grep -q 'vqa caption: stopped by a signal; run it again' log
+    [ -z "$(ls out)" ]
+}
+
 @test "the job scripts of examples/" {
     list
     [ -e "$repo/examples/slurm/caption.sbatch" ] || skip "none"
