@@ -26,7 +26,8 @@ teardown() {
     [ ! -e slurmctld.pid ] || scancel --full --signal=KILL "$(squeue -h -o %A)" 2>/dev/null || true
     for p in $(reader); do kill -9 "$p" || true; done
     for p in "${daemons[@]}"; do
-        pid=$(cat "$p" 2>/dev/null) && kill "$pid" 2>/dev/null || continue
+        pid=$(cat "$p" 2>/dev/null) || continue
+        kill "$pid" 2>/dev/null || continue
         for ((k = 0; k < 50; k++)); do
             kill -0 "$pid" 2>/dev/null || break
             sleep 0.1
