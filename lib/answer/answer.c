@@ -225,3 +225,79 @@ int answer_run(struct gen_answer **out, struct answer *a, struct answer_prompt *
         return -1;
     return keep_last(a, &p[n - 1], *out + (size_t)(n - 1) * each, n - 1);
 }
+
+int64_t answer_step_bytes(const struct answer *a)
+{
+    return opt_step_bytes(a->m);
+}
+
+/* ---- where an answer looks ---- */
+
+struct look {
+    struct nn_watch watch; /* first: the watch is the look */
+    const struct answer_prompt *p;
+    float *sum; /* (N, rows) */
+    int64_t maps;
+};
+
+/* Adds a layer's p (H, N, S): the visual positions among S. */
+static void add_layer(struct nn_watch *w, const struct nn_heads *heads, int64_t sequence,
+                      struct tensor p)
+{
+    struct look *l = (struct look *)w;
+    int64_t rows = p.dim[0] * p.dim[1], N = p.dim[1], S = p.dim[2];
+    (void)sequence;
+    for (int64_t r = 0; r < rows; r++) {
+        const float *from = (const float *)p.data + r * S;
+        float *to = l->sum + r % N * l->p->rows;
+        for (int64_t s = 0; s < l->p->n; s++)
+            if (l->p->at[s] == ANSWER_VISUAL)
+                *to++ += from[s];
+    }
+    l->maps += heads->H;
+}
+
+/* The prompt with its answer, less the last token, which nothing was read after. */
+static int extend(struct answer_prompt *out, const struct answer_prompt *p,
+                  const struct gen_answer *answer, struct arena *mem)
+{
+    *out = *p;
+    out->n = p->n + answer->n - 1;
+    out->at = arena_calloc(mem, (size_t)out->n, sizeof *out->at);
+    if (!out->at)
+        return -1;
+    memcpy(out->at, p->at, (size_t)p->n * sizeof *out->at);
+    memcpy(out->at + p->n, answer->ids, (size_t)(answer->n - 1) * sizeof *out->at);
+    return 0;
+}
+
+/* Reads the answer again, behind the prompt that is still in the cache. */
+static int read_again(struct answer *a, const struct answer_prompt *p, int64_t prompt, int seq)
+{
+    struct answer_source plan = { .length = prompt - 1 };
+    struct opt_span span = { seq, p->n - plan.length };
+    struct tensor x, logits;
+    opt_cache_truncate(a->cache, seq, (int)plan.length);
+    arena_reset(a->nn->mem);
+    if (wave_rows(&x, a, p, &plan, &(int){ 0 }, 1) < 0)
+        return -1;
+    return opt_forward(&logits, a->m, a->nn, a->cache, &span, 1, x, false);
+}
+
+int answer_look(struct tensor *out, struct answer *a, const struct answer_prompt *p, int i,
+                const struct gen_answer *answer, struct arena *mem)
+{
+    int64_t n = answer->n * p->rows;
+    struct look l = { .watch.attention = add_layer, .p = p };
+    struct answer_prompt all;
+    l.sum = arena_calloc(mem, (size_t)n, sizeof *l.sum);
+    if (!l.sum || extend(&all, p, answer, &a->mem) < 0)
+        return -1;
+    a->nn->watch = &l.watch;
+    int rc = read_again(a, &all, p->n, i * a->rows);
+    a->nn->watch = NULL;
+    for (int64_t k = 0; rc == 0 && k < n; k++)
+        l.sum[k] /= (float)l.maps;
+    *out = tensor_2d(l.sum, DT_F32, answer->n, p->rows);
+    return rc;
+}

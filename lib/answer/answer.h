@@ -57,4 +57,14 @@ int answer_layout(struct answer_prompt *p, struct answer *a, const struct answer
 int answer_run(struct gen_answer **out, struct answer *a, struct answer_prompt *p, int n,
                const struct gen_watch *watch);
 
+/* Where an answer of answer_run() looks: out (answer->n, p->rows) f32 in mem, for each token
+ * the attention to each visual row, from the position that the token was chosen at, mean over
+ * layers and heads. p is the i-th prompt; its answer is read once more, so this is not for
+ * free. Before the next answer_begin(). */
+int answer_look(struct tensor *out, struct answer *a, const struct answer_prompt *p, int i,
+                const struct gen_answer *answer, struct arena *mem);
+
+/* Bytes of weights that one step reads, whatever the number of rows in it. */
+int64_t answer_step_bytes(const struct answer *a);
+
 #endif

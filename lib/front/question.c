@@ -74,3 +74,46 @@ int question_put_part(struct record *out, const struct record *rec, int sequence
         return -1;
     return put_ids(out, sequence, ids, n);
 }
+
+/* (N, S): how much of each of the S places reaches each token, rows that sum to 1. */
+static int follow(struct tensor *out, struct record *rec, struct tensor looks,
+                  struct tensor rollout)
+{
+    int64_t N = looks.dim[0], Q = looks.dim[1], S = rollout.dim[1];
+    const float *a = looks.data, *r = rollout.data;
+    float *to = arena_calloc(record_mem(rec), (size_t)(N * S), sizeof *to);
+    *out = tensor_2d(to, DT_F32, N, S);
+    for (int64_t n = 0; to && n < N; n++, a += Q, to += S) {
+        double sum = 0;
+        for (int64_t q = 0; q < Q; q++)
+            sum += a[q];
+        for (int64_t i = 0; i < Q * S && sum > 0; i++)
+            to[i % S] += (float)(a[i / S] / sum) * r[i];
+    }
+    return out->data ? 0 : -1;
+}
+
+int question_check_rollout(const struct record *rec, int64_t Q)
+{
+    struct tensor t;
+    char shape[TENSOR_SHAPE_MAX];
+    int got = record_get_tensor(&t, rec, "attention_rollout");
+    if (got <= 0)
+        return got;
+    if (t.dtype != DT_F32 || t.ndim != 2 || t.dim[0] != Q || t.dim[1] < 1)
+        return err_set(ERR_DATA, "attention_rollout: %s %s, expected f32 (%lld, S)",
+                       dtype_name(t.dtype), tensor_shape_str(shape, t), (long long)Q);
+    return tensor_check_finite(t, "attention_rollout");
+}
+
+int question_put_looks(struct record *out, struct tensor looks)
+{
+    struct tensor rollout, answer;
+    if (record_put_tensor(out, "answer_attention", looks) < 0)
+        return -1;
+    if (record_get_tensor(&rollout, out, "attention_rollout") <= 0)
+        return 0;
+    if (follow(&answer, out, looks, rollout) < 0)
+        return -1;
+    return record_put_tensor(out, "answer_rollout", answer);
+}

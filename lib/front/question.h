@@ -17,6 +17,14 @@ int question_lay_out(struct answer_prompt *p, struct answer *a, struct record *r
 int question_put_answer(struct record *out, const struct record *rec, int sequence,
                         const struct gen_answer *answer, bool keep);
 
+/* -1 (ERR_DATA) if the record has an attention_rollout that is not f32 (Q, S). */
+int question_check_rollout(const struct record *rec, int64_t Q);
+
+/* Adds answer_attention, which is `looks` (N, Q), and, where the record has attention_rollout
+ * (Q, S), answer_rollout (N, S), what that comes to. attention_rollout and cross_attentions
+ * stay. */
+int question_put_looks(struct record *out, struct tensor looks);
+
 /* out becomes {id, partial: true, sequence, output_ids so far}. */
 int question_put_part(struct record *out, const struct record *rec, int sequence,
                       const int64_t *ids, int n);

@@ -67,6 +67,36 @@ static int offer_beam(struct gen_beams *b, int n, const struct gen_work *w, bool
     return n;
 }
 
+/* ---- telling ---- */
+
+/* Rows that only fill up the number of beams are nobody's business. */
+static bool is_real(double score)
+{
+    return score > NEVER / 2;
+}
+
+static int tell_scores(const struct gen_beams *b, const struct gen_work *w, int row)
+{
+    const struct gen_watch *t = b->watch;
+    if (!t || !t->scores || !is_real(b->running[row].score))
+        return 0;
+    return t->scores(t->ctx, b->prompt, row, w->scores, w->vocab);
+}
+
+/* c goes on as row `row`, or is finished (-1); b->running are still the rows before it. */
+static int tell_choice(const struct gen_beams *b, const struct gen_step *c, int row)
+{
+    const struct gen_watch *t = b->watch;
+    double before = b->running[c->beam].score;
+    if (!t || !t->choice || !is_real(c->score))
+        return 0;
+    return t->choice(
+        t->ctx, b->prompt,
+        &(struct gen_choice){ row, c->beam, c->id, c->score - before, c->score, c->eos });
+}
+
+/* ---- one step ---- */
+
 /* The best continuations of all running beams, or with sampling as many draws without
  * replacement; gives their number, or -1. */
 static int continuations(struct gen_beams *b, struct gen_work *w, const struct gen_params *p,
@@ -81,6 +111,8 @@ static int continuations(struct gen_beams *b, struct gen_work *w, const struct g
         gen_process(w, p, h->ids, h->n, h->n - b->n_history);
         if (p->do_sample)
             gen_warp(w, p);
+        if (tell_scores(b, w, i) < 0)
+            return -1;
         n = offer_beam(b, n, w, p->do_sample, i);
     }
     return n;
@@ -117,7 +149,7 @@ static int best_running(const struct gen_beams *b, int n, const bool *taken)
     return best;
 }
 
-static void choose_running(struct gen_beams *b, int n)
+static int choose_running(struct gen_beams *b, int n)
 {
     bool taken[GEN_BEAMS * (GEN_EOS + 1)] = { false };
     for (int r = 0; r < b->beams; r++) {
@@ -128,7 +160,10 @@ static void choose_running(struct gen_beams *b, int n)
         b->parent[r] = c->beam;
         if (i >= 0)
             taken[i] = true;
+        if (is_real(b->next[r].score) && tell_choice(b, c, r) < 0)
+            return -1;
     }
+    return 0;
 }
 
 /* What candidate i is worth as a finished answer. */
@@ -158,13 +193,13 @@ static void swap_hyp(struct gen_hyp *a, struct gen_hyp *b)
 }
 
 /* Puts candidate i, worth `score`, in its place among the finished. The worst falls out. */
-static void insert_finished(struct gen_beams *b, int i, double score)
+static int insert_finished(struct gen_beams *b, int i, double score)
 {
     int at = b->beams;
     while (at > 0 && b->finished[at - 1].score < score)
         at--;
     if (at == b->beams)
-        return;
+        return 0;
     struct gen_hyp *room = &b->finished[b->beams - 1];
     extend(room, b, &b->step[i]);
     room->score = score;
@@ -172,15 +207,17 @@ static void insert_finished(struct gen_beams *b, int i, double score)
     room->eos = b->step[i].eos;
     for (int k = b->beams - 1; k > at; k--)
         swap_hyp(&b->finished[k], &b->finished[k - 1]);
+    return is_real(score) ? tell_choice(b, &b->step[i], -1) : 0;
 }
 
 /* Only the best num_beams candidates may finish; an eos beyond them is lost. */
-static void update_finished(struct gen_beams *b, const struct gen_params *p, int n)
+static int update_finished(struct gen_beams *b, const struct gen_params *p, int n)
 {
     bool full = all_finished(b);
     for (int i = 0; i < n && i < b->beams; i++)
-        if (b->step[i].stop)
-            insert_finished(b, i, finished_score(b, p, i, full));
+        if (b->step[i].stop && insert_finished(b, i, finished_score(b, p, i, full)) < 0)
+            return -1;
+    return 0;
 }
 
 /* Can a running beam still beat the worst of the finished? "never" asks about the greatest
@@ -212,8 +249,8 @@ int gen_beams_advance(struct gen_beams *b, struct gen_work *w, const struct gen_
     if (n < 0)
         return -1;
     mark_stops(b, p, n);
-    update_finished(b, p, n);
-    choose_running(b, n);
+    if (update_finished(b, p, n) < 0 || choose_running(b, n) < 0)
+        return -1;
     struct gen_hyp *t = b->running;
     b->running = b->next;
     b->next = t;

@@ -32,6 +32,8 @@ struct gen_beams {
     int *parent; /* (beams): the row each running beam came from in the last advance */
     bool improvable, done;
     struct gen_rng rng;
+    const struct gen_watch *watch; /* or NULL */
+    int prompt;                    /* what it calls this one */
 };
 
 int gen_beams_init(struct gen_beams *b, const struct gen_params *p,

@@ -88,11 +88,27 @@ struct gen_answer {
     bool eos; /* it ended by itself, not by the length */
 };
 
-/* Told of each token of greedy search and sampling as it is chosen: answer `sequence` of prompt
- * `prompt` is ids[0..n) so far. */
+/* A way to go on that was taken: row `row` of the prompt is now what row `parent` was and then
+ * id. With beams also an answer that is finished, whose row is -1. */
+struct gen_choice {
+    int row, parent;
+    int64_t id;
+    double own;   /* id's score among those told before: a logit, or with beams log p */
+    double score; /* of the whole row, as gen_answer's; with beams not yet by its length */
+    bool eos;
+};
+
+/* Told what happens; every function may be NULL. Rows are answers, or running beams, the best
+ * first; a row's scores come before the choices made by them, with beams those of all rows. */
 struct gen_watch {
     void *ctx;
+
+    /* Greedy search and sampling: answer `sequence` of a prompt is ids[0..n) so far. */
     int (*token)(void *ctx, int prompt, int sequence, const int64_t *ids, int n);
+
+    /* (V), processed, as transformers' output_scores; valid until the function returns. */
+    int (*scores)(void *ctx, int prompt, int row, const float *scores, int64_t vocab);
+    int (*choice)(void *ctx, int prompt, const struct gen_choice *c);
 };
 
 /* out: (n, num_return_sequences), best first with beams. watch: NULL for none. */

@@ -26,11 +26,21 @@ static bool is_beam(const struct run *r)
     return r->p->num_beams > 1;
 }
 
+static int init_beams(const struct run *r, struct item *it, const struct gen_prompt *prompt,
+                      struct arena *mem)
+{
+    if (gen_beams_init(&it->beams, r->p, prompt, mem) < 0)
+        return -1;
+    it->beams.watch = r->watch;
+    it->beams.prompt = (int)(it - r->item);
+    return 0;
+}
+
 static int init_item(struct run *r, struct item *it, const struct gen_prompt *prompt,
                      struct arena *mem)
 {
     if (is_beam(r))
-        return gen_beams_init(&it->beams, r->p, prompt, mem);
+        return init_beams(r, it, prompt, mem);
     it->seq = arena_calloc(mem, (size_t)r->rows, sizeof *it->seq);
     if (!it->seq)
         return -1;
@@ -54,13 +64,22 @@ static int init(struct run *r, const struct gen_prompt *prompts, struct arena *m
     return 0;
 }
 
-static int tell(const struct run *r, int prompt, int sequence)
+/* Of the token that a row was just given; its scores are still there. */
+static int tell(const struct run *r, int prompt, int row)
 {
-    const struct gen_seq *s = &r->item[prompt].seq[sequence];
-    if (!r->watch)
+    const struct gen_seq *s = &r->item[prompt].seq[row];
+    const struct gen_watch *t = r->watch;
+    if (!t)
         return 0;
-    return r->watch->token(r->watch->ctx, prompt, sequence, s->ids + s->n_history,
-                           (int)(s->n - s->n_history));
+    int64_t id = s->ids[s->n - 1];
+    struct gen_choice c = { row, row, id, r->work.scores[id], s->score, s->eos };
+    if (t->scores && t->scores(t->ctx, prompt, row, r->work.scores, r->work.vocab) < 0)
+        return -1;
+    if (t->choice && t->choice(t->ctx, prompt, &c) < 0)
+        return -1;
+    return t->token ? t->token(t->ctx, prompt, row, s->ids + s->n_history,
+                               (int)(s->n - s->n_history))
+                    : 0;
 }
 
 /* Chooses the next token of every row that is not done; row_logits has those rows' logits. */

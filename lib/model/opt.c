@@ -217,6 +217,28 @@ struct opt_info opt_info(const struct opt_lm *m)
     };
 }
 
+static int64_t linear_bytes(const struct nn_linear *w)
+{
+    const struct tensor *all[] = { &w->weight, &w->bias, &w->scale };
+    int64_t sum = 0;
+    for (int i = 0; i < 3; i++)
+        sum += all[i]->data ? (int64_t)tensor_bytes(*all[i]) : 0;
+    return sum;
+}
+
+int64_t opt_step_bytes(const struct opt_lm *m)
+{
+    int64_t sum = linear_bytes(&m->head) + linear_bytes(&m->project_in) +
+                  linear_bytes(&m->project_out);
+    for (int i = 0; i < m->layers; i++) {
+        const struct layer *l = &m->layer[i];
+        const struct nn_linear *all[] = { &l->q, &l->k, &l->v, &l->out, &l->fc1, &l->fc2 };
+        for (size_t k = 0; k < sizeof all / sizeof *all; k++)
+            sum += linear_bytes(all[k]);
+    }
+    return sum;
+}
+
 void opt_set_watch(struct opt_lm *m, opt_watch *watch, void *ctx)
 {
     m->watch = watch;

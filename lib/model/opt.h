@@ -30,6 +30,9 @@ struct opt_info opt_info(const struct opt_lm *m);
 int opt_embed(struct tensor *x, const struct opt_lm *m, struct nn *nn, const int64_t *ids,
               int64_t n);
 
+/* Bytes of weights that reading one position touches: all layers and the head. */
+int64_t opt_step_bytes(const struct opt_lm *m);
+
 /* ---- keys and values of what was read ---- */
 
 /* Room for `sequences` sequences of at most `positions` each, allocated once. */

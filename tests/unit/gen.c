@@ -413,7 +413,7 @@ static void test_watch(struct arena *mem)
     struct gen_params p = words_params(4, 1);
     struct gen_answer a[1];
     struct heard h = { 0 };
-    struct gen_watch watch = { &h, hear };
+    struct gen_watch watch = { .ctx = &h, .token = hear };
     int64_t start = 1;
     p.eos_count = 0;
     ok(run(a, &p, &start, 1, &watch, mem) == 0 && h.wrong == 0 && same_ids(a, h.ids, h.n),
