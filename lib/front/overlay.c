@@ -142,11 +142,11 @@ static double at(const double *map, int64_t side, double x, double y)
 /* The picture's grey under the colour: its own colours would make others than the bar has. */
 static void blend(unsigned char *to, const unsigned char *from, double share)
 {
-    unsigned char color[3];
-    plot_color(color, share);
+    unsigned char colour[3];
+    plot_colour(colour, share);
     double grey = 0.299 * from[0] + 0.587 * from[1] + 0.114 * from[2];
     for (int c = 0; c < 3; c++)
-        to[c] = (unsigned char)(0.45 * grey + 0.55 * color[c] + 0.5);
+        to[c] = (unsigned char)(0.45 * grey + 0.55 * colour[c] + 0.5);
 }
 
 static void paint(unsigned char *to, const struct overlay *o, const double *map, double min,

@@ -44,14 +44,11 @@ static enum screen_kind of_terminal(void)
 
 enum screen_kind screen_choose(enum screen_kind asked)
 {
-    const char *term = env_get("TERM");
     if (asked != SCREEN_AUTO)
         return asked;
     if (!isatty(STDOUT_FILENO))
         return SCREEN_NONE;
-    if (env_get("NO_COLOR") || !term || !strcmp(term, "dumb"))
-        return SCREEN_ASCII;
-    return of_terminal();
+    return env_colour(STDOUT_FILENO) ? of_terminal() : SCREEN_ASCII;
 }
 
 /* Characters of the terminal, less a line for the prompt. */
@@ -146,7 +143,7 @@ static int draw_text(struct buf *out, enum screen_kind kind, const struct plot_p
                        &(struct plot_canvas){ .target = PLOT_TEXT,
                                               .width = columns - 1,
                                               .height = lines,
-                                              .color = kind != SCREEN_ASCII });
+                                              .colour = kind != SCREEN_ASCII });
     return put_title(out, p->title, columns) < 0 ||
                    picture(out, kind, p, columns, lines - 2) < 0
                ? -1

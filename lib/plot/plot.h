@@ -74,7 +74,7 @@ static inline bool plot_is_image(const struct plot_panel *p)
 int plot_heat(struct plot_panel *p, const struct plot_values *values, struct arena *mem);
 
 /* The colour of viridis at x in [0, 1], as matplotlib has it but for 2 levels of 255. */
-void plot_color(unsigned char rgb[3], double x);
+void plot_colour(unsigned char rgb[3], double x);
 
 /* Histograms of `series` equal parts of values, between the same edges: `bins` of one width
  * from the smallest to the largest finite value (half below and above it if all are equal).
@@ -105,7 +105,7 @@ enum plot_target {
 struct plot_canvas {
     enum plot_target target;
     int width, height; /* 0: what suits the panels */
-    bool color;        /* PLOT_TEXT: escape sequences of 256 colours */
+    bool colour;       /* PLOT_TEXT: escape sequences of 256 colours */
 };
 
 /* The program that makes gnuplot write the panels, in a grid, to its standard output. Text in
@@ -114,8 +114,9 @@ int plot_script(struct buf *out, const struct plot_panel *p, int n,
                 const struct plot_canvas *c);
 
 /* A picture in at most width by height characters: half blocks in 24-bit colours, or with
- * !color ten ASCII characters from dark to bright. */
-int plot_blocks(struct buf *out, const struct plot_panel *p, int width, int height, bool color);
+ * !colour ten ASCII characters from dark to bright. */
+int plot_blocks(struct buf *out, const struct plot_panel *p, int width, int height,
+                bool colour);
 
 /* The numbers that are drawn, tab-separated, after a line "# title". */
 int plot_table(struct buf *out, const struct plot_panel *p);

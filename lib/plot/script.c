@@ -13,7 +13,7 @@ static const char *const cycle[] = { "1f77b4", "ff7f0e", "2ca02c", "d62728", "94
                                      "8c564b", "e377c2", "7f7f7f", "bcbd22", "17becf" };
 static const char *const channels[] = { "d62728", "2ca02c", "1f77b4" };
 
-static const char *color_of(const struct plot_panel *p, int64_t series)
+static const char *colour_of(const struct plot_panel *p, int64_t series)
 {
     return p->rows == 3 ? channels[series] : cycle[series % 10];
 }
@@ -63,7 +63,7 @@ static int put_palette(struct buf *out)
     int rc = buf_puts(out, "set palette defined (");
     for (int i = 0; i <= 32 && rc == 0; i++) {
         unsigned char c[3];
-        plot_color(c, i / 32.0);
+        plot_colour(c, i / 32.0);
         rc = buf_printf(out, "%s%d '#%02x%02x%02x'", i ? ", " : "", i, c[0], c[1], c[2]);
     }
     return rc < 0 ? -1 : buf_puts(out, ")\n");
@@ -172,14 +172,14 @@ static int put_style(struct buf *out, const struct plot_panel *p, int64_t s, boo
         rc = buf_printf(out, "with %s lc '#%s' ",
                         p->cols > DOTS_CELLS ? "lines lw 1.5"
                                              : "linespoints lw 1.5 pt 7 ps 0.5",
-                        color_of(p, s));
+                        colour_of(p, s));
     else if (text)
-        rc = buf_printf(out, "with boxes fs solid lc '#%s' ", color_of(p, s));
+        rc = buf_printf(out, "with boxes fs solid lc '#%s' ", colour_of(p, s));
     else
         rc = buf_printf(out, "with fillsteps fs %s lc '#%s' ",
                         p->stack || p->rows == 1 ? "solid 0.9 noborder"
                                                  : "transparent solid 0.6 noborder",
-                        color_of(p, s));
+                        colour_of(p, s));
     if (rc < 0 || !name)
         return rc < 0 ? -1 : buf_puts(out, "notitle");
     return buf_puts(out, "title ") < 0 || put_quoted(out, name, strlen(name)) < 0
@@ -284,13 +284,17 @@ static void page_size(int *w, int *h, const struct plot_panel *p, int n, int acr
     *h = clamp((double)*h * ((n + across - 1) / across), 100, 8192);
 }
 
+/* The plot ends a pixel before the canvas does: that rim gets the last pixel's colour. */
 static int put_bare(struct buf *out, const struct plot_panel *p)
 {
     int64_t scale = 640 / (p->width > p->height ? p->width : p->height) + 1;
+    const unsigned char *last = p->rgb + (p->width * p->height - 1) * 3;
     return buf_printf(out,
-                      "set terminal pngcairo size %lld,%lld\nunset border\nunset tics\n"
-                      "set margins 0,0,0,0\nunset colorbox\n",
-                      (long long)(p->width * scale), (long long)(p->height * scale));
+                      "set terminal png truecolor size %lld,%lld background '#%02x%02x%02x'\n"
+                      "unset border\nunset tics\nunset colorbox\n"
+                      "set margins at screen 0, at screen 1, at screen 0, at screen 1\n",
+                      (long long)(p->width * scale), (long long)(p->height * scale), last[0],
+                      last[1], last[2]);
 }
 
 static int put_page(struct buf *out, const struct plot_panel *p, int n,
@@ -301,7 +305,7 @@ static int put_page(struct buf *out, const struct plot_panel *p, int n,
         return put_bare(out, p);
     if (c->target == PLOT_TEXT)
         return buf_printf(out, "set terminal dumb %d,%d noenhanced %s\nset tics out nomirror\n",
-                          c->width, c->height, c->color ? "ansi256" : "mono");
+                          c->width, c->height, c->colour ? "ansi256" : "mono");
     page_size(&w, &h, p, n, across, c);
     if (buf_printf(out,
                    "set terminal pngcairo noenhanced font 'sans,%d' size %d,%d\n"

@@ -6,8 +6,8 @@
 /* ---- blocks ---- */
 
 /* The mean colour of the picture's part that lies under cell (x, y) of w by h. */
-static void mean_color(double rgb[3], const struct plot_panel *p, int64_t x, int64_t y,
-                       int64_t w, int64_t h)
+static void mean_colour(double rgb[3], const struct plot_panel *p, int64_t x, int64_t y,
+                        int64_t w, int64_t h)
 {
     int64_t x0 = x * p->width / w, x1 = (x + 1) * p->width / w;
     int64_t y0 = y * p->height / h, y1 = (y + 1) * p->height / h;
@@ -26,8 +26,8 @@ static int put_half_blocks(struct buf *out, const struct plot_panel *p, int64_t 
                            int64_t w, int64_t h)
 {
     double up[3], down[3];
-    mean_color(up, p, x, 2 * y, w, 2 * h);
-    mean_color(down, p, x, 2 * y + 1, w, 2 * h);
+    mean_colour(up, p, x, 2 * y, w, 2 * h);
+    mean_colour(down, p, x, 2 * y + 1, w, 2 * h);
     return buf_printf(out, "\033[38;2;%.0f;%.0f;%.0f;48;2;%.0f;%.0f;%.0fm\xe2\x96\x80", up[0],
                       up[1], up[2], down[0], down[1], down[2]);
 }
@@ -37,7 +37,7 @@ static int put_ascii(struct buf *out, const struct plot_panel *p, int64_t x, int
 {
     static const char ramp[] = " .:-=+*#%@";
     double rgb[3];
-    mean_color(rgb, p, x, y, w, h);
+    mean_colour(rgb, p, x, y, w, h);
     double bright = (0.299 * rgb[0] + 0.587 * rgb[1] + 0.114 * rgb[2]) / 255;
     return buf_putc(out, ramp[(int)fmin(bright * 10, 9)]);
 }
@@ -52,16 +52,16 @@ static void fit(int64_t *w, int64_t *h, const struct plot_panel *p, int width, i
     *h = (int64_t)fmax(1, floor(scale * (double)p->height / 2));
 }
 
-int plot_blocks(struct buf *out, const struct plot_panel *p, int width, int height, bool color)
+int plot_blocks(struct buf *out, const struct plot_panel *p, int width, int height, bool colour)
 {
     int64_t w, h;
     int rc = 0;
     fit(&w, &h, p, width, height);
     for (int64_t y = 0; y < h && rc == 0; y++) {
         for (int64_t x = 0; x < w && rc == 0; x++)
-            rc = (color ? put_half_blocks : put_ascii)(out, p, x, y, w, h);
+            rc = (colour ? put_half_blocks : put_ascii)(out, p, x, y, w, h);
         if (rc == 0)
-            rc = buf_puts(out, color ? "\033[0m\n" : "\n");
+            rc = buf_puts(out, colour ? "\033[0m\n" : "\n");
     }
     return rc;
 }

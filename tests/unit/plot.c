@@ -14,19 +14,19 @@ static const int viridis[][3] = {
     { 122, 209, 81 }, { 165, 219, 54 }, { 210, 226, 27 }, { 253, 231, 37 },
 };
 
-static void test_colors(void)
+static void test_colours(void)
 {
     int worst = 0;
     for (int i = 0; i < 16; i++) {
         unsigned char c[3];
-        plot_color(c, i / 15.0);
+        plot_colour(c, i / 15.0);
         for (int k = 0; k < 3; k++)
             worst = abs(c[k] - viridis[i][k]) > worst ? abs(c[k] - viridis[i][k]) : worst;
     }
     ok(worst <= 2, "viridis: %d of 255 off at most", worst);
     unsigned char low[3], high[3];
-    plot_color(low, -9);
-    plot_color(high, 9);
+    plot_colour(low, -9);
+    plot_colour(high, 9);
     ok(low[2] == 84 && high[0] == 253, "beyond the ends are the ends");
 }
 
@@ -97,7 +97,7 @@ static void test_script(void)
 
 int main(void)
 {
-    test_colors();
+    test_colours();
     test_heat();
     test_blocks();
     test_script();

@@ -1,4 +1,4 @@
-/* color.c - values as colours: see plot.h. The points are those of viridis (Smith and van der
+/* colour.c - values as colours: see plot.h. The points are those of viridis (Smith and van der
  * Walt, 2015, CC0), with straight lines between them. */
 #include "base/err.h"
 #include "plot/plot.h"
@@ -17,7 +17,7 @@ static const unsigned char viridis[][3] = {
 };
 #define LAST ((int)(sizeof viridis / sizeof viridis[0]) - 1)
 
-void plot_color(unsigned char rgb[3], double x)
+void plot_colour(unsigned char rgb[3], double x)
 {
     double at = fmin(fmax(x, 0), 1) * LAST;
     int i = at < LAST ? (int)at : LAST - 1;
@@ -49,7 +49,7 @@ int plot_heat(struct plot_panel *p, const struct plot_values *values, struct are
     double span = p->max - p->min;
     for (int64_t i = 0; i < values->count; i++) {
         if (isfinite(p->v[i]))
-            plot_color(rgb + 3 * i, span > 0 ? (p->v[i] - p->min) / span : 0.5);
+            plot_colour(rgb + 3 * i, span > 0 ? (p->v[i] - p->min) / span : 0.5);
         else
             memset(rgb + 3 * i, 255, 3);
     }

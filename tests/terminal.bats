@@ -1,0 +1,171 @@
+#!/usr/bin/env bats
+# What people see: the commands at a real terminal (tmux's), its size, its colours, its Ctrl-C; and
+# without one.
+
+load lib/helpers
+
+setup() {
+    cd "$BATS_TEST_TMPDIR" || return 1
+    command -v tmux >/dev/null || skip "no tmux (scripts/setup test)"
+    cp "$VQA_DATADIR"/examples/*.png "$VQA_DATADIR"/examples/*.jpg .
+    unset NO_COLOR
+    socket=vqa-terminal-$$-$BATS_TEST_NUMBER
+    # A shell without history and prompt of its own, so that screens are the same everywhere.
+    tmux -L "$socket" -f /dev/null new-session -d -x 100 -y 40 \
+        "env PS1='ready> ' TERM=tmux-256color bash --norc --noprofile"
+    sees 'ready>'
+}
+
+teardown() {
+    tmux -L "$socket" kill-server 2>/dev/null || true
+}
+
+screen() {
+    tmux -L "$socket" capture-pane -p "$@"
+}
+
+types() {
+    tmux -L "$socket" send-keys "$@"
+}
+
+# sees TEXT [N] - the screen comes to hold it, in N lines
+sees() {
+    for _ in $(seq 200); do
+        [ "$(screen | grep -c -- "$1")" -ge "${2:-1}" ] && return
+        sleep 0.1
+    done
+    echo "no '$1' in ${2:-1} lines of:"
+    screen
+    return 1
+}
+
+# does COMMAND - typed on a clean screen, and waited for; what it showed is in ./shown, its status in $st
+does() {
+    count=$((${count:-0} + 1))
+    types "clear; tmux clear-history; $1; st=\$?; echo; echo \"status \$st, $count\"" Enter
+    sees "^status [0-9]*, $count\$" || return
+    screen -e -S - >coloured
+    screen -S - | sed '/^ready>/d' >shown
+    st=$(sed -n "s/^status \\([0-9]*\\), $count\$/\\1/p" shown)
+    sed -i '/^status/d' shown
+}
+
+# width - the longest line shown
+width() {
+    sed 's/ *$//' shown | wc -L
+}
+
+@test "streams are not poured over a terminal, nor read from a keyboard" {
+    does 'img-encode scene-1.png'
+    grep -q '^img-encode: the output is a binary stream, not for a terminal' shown
+    [ "$st" -eq 64 ]
+    for c in 'tensor-info' 'tensor-plot' 'qformer >x' 'opt-generate >x' 'tokenize -d'; do
+        does "$c"
+        grep -q "^${c%% *}: .* is a terminal, expected a stream of records" shown
+        [ "$st" -eq 64 ]
+    done
+}
+
+@test "an answer, and an error, at the prompt" {
+    does "vqa ask scene-1.png 'What shape is red?'"
+    [ "$st" -eq 0 ]
+    [ "$(grep -c . shown)" -eq 1 ] || { cat shown; false; }
+    does 'vqa ask nosuch.png what'
+    grep -q 'nosuch.png: No such file' shown
+    [ "$st" -eq 66 ]
+}
+
+@test "tokenize --explain has colours; NO_COLOR, TERM=dumb and a pipe have none" {
+    does 'tokenize --explain alongcompoundword'
+    grep -q $'\x1b\\[' coloured
+    [ "$st" -eq 0 ]
+    for how in 'NO_COLOR=1 tokenize --explain alongcompoundword' 'TERM=dumb tokenize --explain alongcompoundword' \
+        'tokenize --explain alongcompoundword | cat'; do
+        does "$how"
+        ! grep -q $'\x1b\\[[0-9;]*m' coloured || { cat -v coloured; false; }
+    done
+}
+
+@test "tensor-plot draws in the terminal, as wide as it is" {
+    command -v gnuplot >/dev/null || skip "no gnuplot (scripts/setup test)"
+    does 'tensor-plot --hist photo.jpg'
+    grep -q 'channel 0.*channel 1.*channel 2' shown
+    grep -q $'\x1b\\[38;5;' coloured
+    [ "$(width)" -gt 85 ]
+    tmux -L "$socket" resize-window -x 60 -y 20
+    does 'tensor-plot --hist photo.jpg'
+    grep -q 'channel 0' shown
+    [ "$(width)" -le 60 ]
+    does 'tensor-plot --rgb photo.jpg'
+    grep -q '^image  u8 (3, 768, 1024)' shown
+    grep -q $'\x1b\\[[34]8;' coloured
+    [ "$(width)" -le 60 ]
+    [ "$(grep -c . shown)" -le 21 ]
+    # From a pipe, one plot below the other.
+    does 'img-encode --pixels scene-1.png scene-2.png | tensor-plot --channel 0'
+    grep -q '^scene-1.png' shown
+    grep -q '^scene-2.png' shown
+    [ "$st" -eq 0 ]
+}
+
+@test "tensor-plot with NO_COLOR and TERM=dumb is ASCII; --terminal none is PNG" {
+    command -v gnuplot >/dev/null || skip "no gnuplot (scripts/setup test)"
+    for how in NO_COLOR=1 TERM=dumb; do
+        for kind in --hist --rgb '--line --slice 0,0'; do
+            does "$how tensor-plot $kind scene-1.png"
+            [ "$st" -eq 0 ]
+            ! grep -q $'\x1b\\[[0-9;]*m' coloured || { cat -v coloured; false; }
+            ! LC_ALL=C grep -q $'[\x80-\xff]' shown
+            [ "$(grep -c . shown)" -gt 8 ]
+        done
+    done
+    does 'tensor-plot --hist --terminal none scene-1.png | head -c 4 | tail -c 3'
+    grep -q '^PNG' shown
+}
+
+@test "Ctrl-C ends all stages, leaves nothing running and no file half written" {
+    does 'true'
+    yes scene-1.png | head -200000 >many
+    types 'img-encode -o out.s -T many' Enter
+    for _ in $(seq 100); do compgen -G 'out.s.tmp.*' >/dev/null && break; sleep 0.1; done
+    compgen -G 'out.s.tmp.*'
+    types C-c
+    sees 'ready> *$'
+    types 'echo "status $?."' Enter
+    sees '^status 130\.'
+    [ ! -e out.s ]
+    types 'clear; img-encode -T many | qformer | tokenize -p "What is it?" | opt-generate | tokenize -d' Enter
+    for _ in $(seq 200); do [ "$(screen | grep -c .)" -gt 5 ] && break; sleep 0.1; done
+    [ "$(screen | grep -c .)" -gt 5 ] # answers come while the pipe runs
+    pane=$(tmux -L "$socket" display-message -p '#{pane_pid}')
+    [ "$(pgrep -c -P "$pane")" -ge 5 ]
+    types C-c
+    sees 'ready> *$'
+    for _ in $(seq 50); do pgrep -P "$pane" >/dev/null || break; sleep 0.1; done
+    ! pgrep -P "$pane"
+}
+
+@test "chat: a resized window and Ctrl-C" {
+    types "clear; vqa chat scene-1.png" Enter
+    sees '^? *$'
+    tmux -L "$socket" resize-window -x 50 -y 12
+    types 'What is this?' Enter
+    sees '^?' 2
+    types C-c
+    sees 'ready> *$'
+    pane=$(tmux -L "$socket" display-message -p '#{pane_pid}')
+    for _ in $(seq 50); do pgrep -P "$pane" >/dev/null || break; sleep 0.1; done
+    ! pgrep -P "$pane"
+}
+
+@test "no terminal at all: no controlling tty, standard streams closed" {
+    status_is 0 setsid -w bash -c "vqa ask scene-1.png 'What shape is red?' </dev/null"
+    [ -n "$output" ]
+    status_is 0 setsid -w bash -c 'img-encode scene-1.png </dev/null | qformer | tokenize -p what | opt-generate | tokenize -d'
+    [ -n "$output" ]
+    command -v gnuplot >/dev/null || return 0
+    setsid -w bash -c 'tensor-plot --hist scene-1.png <&- 2>&- >plot.png'
+    [ "$(head -c 4 plot.png | tail -c 3)" = PNG ]
+    status_is 0 setsid -w env -u TERM bash -c 'tensor-plot --terminal ascii --hist scene-1.png'
+    [[ $output == *"channel 1"* ]]
+}
