@@ -26,6 +26,7 @@ static const struct opt opts[] = {
     OPT_MODEL(struct args, e.m),
     OPT_COMPUTE(struct args, e.m),
     OPT_INT(struct args, e.jobs, 'j', "jobs", "N", 1, 256, "threads that read and decode"),
+    COMPUTE_WEIGHTS(struct args, e.m),
     OPT_STR(struct args, s.list, 'T', "files-from", "FILE", "images, one name a line"),
     OPT_FLAG(struct args, s.null, '0', "null", "names in FILE end in NUL"),
     OPT_FLAG(struct args, s.recursive, 'r', "recursive", "take the images in directories"),
@@ -151,6 +152,8 @@ static void check(const struct args *a)
     if ((a->e.pixels || a->e.attention) && cache)
         cli_usage_error("--%s: only image_embeds are kept in a cache",
                         a->e.pixels ? "pixels" : "attention");
+    if (a->e.pixels && a->e.m.weights)
+        cli_usage_error("--pixels: no weights are read");
     if (a->e.pixels && a->e.attention)
         cli_usage_error("--attention: expected no --pixels, which stops before the encoder");
     if (a->e.inputs && !cached_asked(&a->e.cache))

@@ -22,6 +22,7 @@ static const char *const early_words[] = { "false", "true", "never", NULL };
 static const struct opt opts[] = {
     OPT_MODEL(struct args, g.m),
     OPT_COMPUTE(struct args, g.m),
+    COMPUTE_WEIGHTS(struct args, g.m),
     GEN_INT(max_new_tokens, "max-new-tokens", "N", 1, "tokens of an answer (20)"),
     GEN_INT(min_new_tokens, "min-new-tokens", "N", 0, "no end before so many (0)"),
     GEN_FLOAT(repetition_penalty, "repetition-penalty", 1e-6, 1e6, "of ids seen; 1 is none"),

@@ -11,6 +11,7 @@ struct args {
 static const struct opt opts[] = {
     OPT_MODEL(struct args, q.m),
     OPT_COMPUTE(struct args, q.m),
+    COMPUTE_WEIGHTS(struct args, q.m),
     OPT_FLAG(struct args, q.features, 0, "features", "add query_output, before the projection"),
     OPT_FLAG(struct args, q.attention, 0, "attention", "add where each query looks"),
     OPT_STR(struct args, q.text, 0, "text", "TEXT", "read each image together with TEXT"),

@@ -97,6 +97,7 @@ struct cli_common {
 struct cli_model {
     const char *model; /* -m, NULL: $VQA_MODEL, else the shipped model */
     int threads, batch;
+    int weights; /* --weights, enum quant_scheme; 0: as stored */
 };
 #define OPT_MODEL(S, field)                                                                    \
     OPT_STR(S, field.model, 'm', "model", "MODEL",                                             \

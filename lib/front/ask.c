@@ -200,7 +200,7 @@ static int ask_text(struct buf *out, const struct ask *a)
 {
     struct ask bare = *a;
     struct pipeline p;
-    bare.common = (struct stages_common){ .cache.off = true };
+    bare.common = (struct stages_common){ .weights = a->common.weights, .cache.off = true };
     bare.images = (struct stages_images){ .resize = a->images.resize };
     pipeline_init(&p);
     make_pipeline(&p, &bare);

@@ -80,20 +80,23 @@ static int digest_model(char hex[SHA256_HEX], const struct cached_stage *s, cons
                      : identity_digest(hex, store_dir(s->store), &memo);
 }
 
-/* The instruction set and the C library, whose exp() and erf() differ in last bits. */
-static int write_numerics(struct buf *out)
+/* The instruction set, the C library, whose exp() and erf() differ in last bits, and what the
+ * weights were made. */
+static int write_numerics(struct buf *out, enum quant_scheme weights)
 {
     char libc[64] = "", kernels[NN_KERNELS];
     nn_kernels(kernels, env_cpu());
     confstr(_CS_GNU_LIBC_VERSION, libc, sizeof libc);
-    return buf_printf(out, "numerics %.*s, %s\n", (int)strcspn(kernels, " "), kernels, libc);
+    return buf_printf(out, "numerics %.*s, %s%s%s\n", (int)strcspn(kernels, " "), kernels, libc,
+                      weights ? ", weights " : "", weights ? quant_words[weights] : "");
 }
 
 static int write_context(struct cached *c, const struct cached_stage *s, const char *digest)
 {
     if (buf_printf(&c->context, "program %s\nversion %s, entries %d\nmodel %s\n", s->program,
                    VQA_VERSION, FORMAT, digest) < 0 ||
-        write_numerics(&c->context) < 0 || buf_puts(&c->context, s->facts) < 0 ||
+        write_numerics(&c->context, store_made(s->store)) < 0 ||
+        buf_puts(&c->context, s->facts) < 0 ||
         buf_printf(&c->note, "directory %s\n", store_dir(s->store)) < 0)
         return -1;
     return buf_str(&c->context) && buf_str(&c->note) ? 0 : -1;

@@ -1,8 +1,37 @@
 /* compute.c - see compute.h. */
 #include "front/compute.h"
 
+#include "cli/die.h"
 #include "cli/env.h"
 #include "front/model.h"
+
+#include <time.h>
+#include <unistd.h>
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* A line a second, for somebody who is waiting. */
+static void tell(void *ctx, size_t bytes)
+{
+    struct compute *c = ctx;
+    if (now() - c->told < 1)
+        return;
+    c->told = now();
+    cli_warn("weights to %s: %.1f GB so far", c->making, (double)bytes / 1e9);
+}
+
+static void quantize(struct compute *c, int scheme)
+{
+    const struct quant q = { (enum quant_scheme)scheme, QUANT_GROUP };
+    c->making = quant_words[scheme];
+    c->told = now();
+    store_quantize(c->store, q, c->pool, isatty(STDERR_FILENO) ? tell : NULL, c);
+}
 
 int compute_open(struct compute *c, const struct cli_model *args)
 {
@@ -17,6 +46,8 @@ int compute_open(struct compute *c, const struct cli_model *args)
     c->pool = pool_new(env_threads(args->threads));
     if (!c->pool)
         return -1;
+    if (args->weights)
+        quantize(c, args->weights);
     return nn_init(&c->nn, &c->scratch, c->pool, env_cpu());
 }
 

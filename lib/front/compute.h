@@ -10,16 +10,23 @@
 #include "nn/nn.h"
 #include "store/store.h"
 
+/* --weights, in the table of a command that opens its model with compute_open(). */
+#define COMPUTE_WEIGHTS(S, field)                                                              \
+    OPT_CHOICE(S, field.weights, 0, "weights", "WORD", quant_words,                            \
+               "stored (default), or made int8 or int4 at the start")
+
 struct compute {
     struct store *store;
     struct pool *pool;
     struct arena weights; /* tables of the model; big weights are views of the store */
     struct arena scratch; /* activations */
     struct nn nn;
+    const char *making; /* "int8": for the lines that tell of it */
+    double told;        /* seconds, when the last one was */
 };
 
 /* Finds and opens the model of -m, starts -t threads, picks the kernels of $VQA_CPU. A zeroed
- * struct; close it also after a failure. */
+ * struct, which stays where it is; close it also after a failure. */
 int compute_open(struct compute *c, const struct cli_model *args);
 void compute_close(struct compute *c);
 

@@ -16,7 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum pool { POOL_CLS, POOL_MEAN, POOL_ITC };
+enum pooling { POOL_CLS, POOL_MEAN, POOL_ITC };
 static const char *const pool_words[] = { "cls", "mean", "itc", NULL };
 
 struct embed {
@@ -197,7 +197,7 @@ static int asked_text(struct buf *out, const struct embed *e)
 {
     struct embed bare = *e;
     struct pipeline p;
-    bare.common = (struct stages_common){ .cache.off = true };
+    bare.common = (struct stages_common){ .weights = e->common.weights, .cache.off = true };
     bare.images = (struct stages_images){ .resize = e->images.resize };
     make_pipeline(&p, &bare);
     int rc = pipeline_text(out, &p);

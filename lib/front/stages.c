@@ -12,6 +12,7 @@ static void compute(struct pipeline *p, const char *name, const struct stages_co
     pipeline_opt(p, "-m", c->model);
     pipeline_opt(p, "-t", c->threads);
     pipeline_opt(p, "-b", c->batch);
+    pipeline_opt(p, "--weights", c->weights);
 }
 
 void stages_prepare(struct stages_common *c)

@@ -45,7 +45,7 @@ struct stages_cache {
 
 /* The model and what all compute stages take; strings as given, NULL for the default. */
 struct stages_common {
-    const char *model, *threads, *batch;
+    const char *model, *threads, *batch, *weights;
     struct stages_cache cache;
 };
 #define STAGES_COMMON_OPTS(S, field)                                                           \
@@ -53,6 +53,7 @@ struct stages_common {
             "directory, or ORG/NAME[@REV] in the Hugging Face cache"),                         \
         OPT_STR(S, field.threads, 't', "threads", "N", "threads to compute with"),             \
         OPT_STR(S, field.batch, 'b', "batch-size", "N", "records computed together"),          \
+        OPT_STR(S, field.weights, 0, "weights", "WORD", "stored, int8 or int4"),               \
         OPT_MAYBE(S, field.cache.dir, "cache", "DIR", "where results of encoding are kept"),   \
         OPT_STR(S, field.cache.ro, 0, "cache-ro", "DIR", "use those in DIR too, write none"),  \
         OPT_STR(S, field.cache.max, 0, "cache-max", "SIZE", "keep about so much, as 20G"),     \

@@ -93,8 +93,8 @@ static const struct store_bind bind_embeddings[] = {
 };
 
 static const struct store_bind bind_projections[] = {
-    STORE_BIND(struct opt_lm, project_in.weight, "project_in.weight", "H,E"),
-    STORE_BIND(struct opt_lm, project_out.weight, "project_out.weight", "E,H"),
+    STORE_BIND_LINEAR(struct opt_lm, project_in, "project_in.weight", "H,E"),
+    STORE_BIND_LINEAR(struct opt_lm, project_out, "project_out.weight", "E,H"),
     STORE_BIND_END,
 };
 
@@ -104,22 +104,27 @@ static const struct store_bind bind_norm[] = {
     STORE_BIND_END,
 };
 
+static const struct store_bind bind_tied_head[] = {
+    STORE_BIND_HEAD(struct opt_lm, head, "embed_tokens.weight", "V,E"),
+    STORE_BIND_END,
+};
+
 static const struct store_bind bind_head[] = {
-    STORE_BIND(struct opt_lm, head.weight, "lm_head.weight", "V,E"),
+    STORE_BIND_HEAD(struct opt_lm, head, "lm_head.weight", "V,E"),
     STORE_BIND_END,
 };
 
 static const struct store_bind bind_layer[] = {
     STORE_BIND_F32(struct layer, norm1.weight, "self_attn_layer_norm.weight", "H"),
     STORE_BIND_F32(struct layer, norm1.bias, "self_attn_layer_norm.bias", "H"),
-    STORE_BIND(struct layer, q.weight, "self_attn.q_proj.weight", "H,H"),
-    STORE_BIND(struct layer, k.weight, "self_attn.k_proj.weight", "H,H"),
-    STORE_BIND(struct layer, v.weight, "self_attn.v_proj.weight", "H,H"),
-    STORE_BIND(struct layer, out.weight, "self_attn.out_proj.weight", "H,H"),
+    STORE_BIND_LINEAR(struct layer, q, "self_attn.q_proj.weight", "H,H"),
+    STORE_BIND_LINEAR(struct layer, k, "self_attn.k_proj.weight", "H,H"),
+    STORE_BIND_LINEAR(struct layer, v, "self_attn.v_proj.weight", "H,H"),
+    STORE_BIND_LINEAR(struct layer, out, "self_attn.out_proj.weight", "H,H"),
     STORE_BIND_F32(struct layer, norm2.weight, "final_layer_norm.weight", "H"),
     STORE_BIND_F32(struct layer, norm2.bias, "final_layer_norm.bias", "H"),
-    STORE_BIND(struct layer, fc1.weight, "fc1.weight", "F,H"),
-    STORE_BIND(struct layer, fc2.weight, "fc2.weight", "H,F"),
+    STORE_BIND_LINEAR(struct layer, fc1, "fc1.weight", "F,H"),
+    STORE_BIND_LINEAR(struct layer, fc2, "fc2.weight", "H,F"),
     STORE_BIND_END,
 };
 
@@ -166,8 +171,8 @@ static int bind_top(struct opt_lm *m, struct store *st, const struct names *n,
     if (m->pre_norm && !m->no_final_norm &&
         store_bind(m, st, n->decoder, 0, bind_norm, dims, mem) < 0)
         return -1;
-    m->head.weight = m->words;
-    return m->tied ? 0 : store_bind(m, st, n->head, 0, bind_head, dims, mem);
+    return m->tied ? store_bind(m, st, n->decoder, 0, bind_tied_head, dims, mem)
+                   : store_bind(m, st, n->head, 0, bind_head, dims, mem);
 }
 
 static int bind(struct opt_lm *m, struct store *st, struct arena *mem)

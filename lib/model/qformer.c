@@ -87,20 +87,20 @@ static const struct store_bind bind_words[] = {
 };
 
 static const struct store_bind bind_projection[] = {
-    STORE_BIND(struct qformer, project.weight, "language_projection.weight", "H,D"),
+    STORE_BIND_LINEAR(struct qformer, project, "language_projection.weight", "H,D"),
     STORE_BIND_F32(struct qformer, project.bias, "language_projection.bias", "H"),
     STORE_BIND_END,
 };
 
 /* S: the width of keys' and values' source, D or E. */
 static const struct store_bind bind_attention[] = {
-    STORE_BIND(struct attention, q.weight, "attention.query.weight", "D,D"),
+    STORE_BIND_LINEAR(struct attention, q, "attention.query.weight", "D,D"),
     STORE_BIND_F32(struct attention, q.bias, "attention.query.bias", "D"),
-    STORE_BIND(struct attention, k.weight, "attention.key.weight", "D,S"),
+    STORE_BIND_LINEAR(struct attention, k, "attention.key.weight", "D,S"),
     STORE_BIND_F32(struct attention, k.bias, "attention.key.bias", "D"),
-    STORE_BIND(struct attention, v.weight, "attention.value.weight", "D,S"),
+    STORE_BIND_LINEAR(struct attention, v, "attention.value.weight", "D,S"),
     STORE_BIND_F32(struct attention, v.bias, "attention.value.bias", "D"),
-    STORE_BIND(struct attention, out.weight, "output.dense.weight", "D,D"),
+    STORE_BIND_LINEAR(struct attention, out, "output.dense.weight", "D,D"),
     STORE_BIND_F32(struct attention, out.bias, "output.dense.bias", "D"),
     STORE_BIND_F32(struct attention, norm.weight, "output.LayerNorm.weight", "D"),
     STORE_BIND_F32(struct attention, norm.bias, "output.LayerNorm.bias", "D"),
@@ -108,9 +108,9 @@ static const struct store_bind bind_attention[] = {
 };
 
 static const struct store_bind bind_query_ffn[] = {
-    STORE_BIND(struct ffn, up.weight, "intermediate_query.dense.weight", "F,D"),
+    STORE_BIND_LINEAR(struct ffn, up, "intermediate_query.dense.weight", "F,D"),
     STORE_BIND_F32(struct ffn, up.bias, "intermediate_query.dense.bias", "F"),
-    STORE_BIND(struct ffn, down.weight, "output_query.dense.weight", "D,F"),
+    STORE_BIND_LINEAR(struct ffn, down, "output_query.dense.weight", "D,F"),
     STORE_BIND_F32(struct ffn, down.bias, "output_query.dense.bias", "D"),
     STORE_BIND_F32(struct ffn, norm.weight, "output_query.LayerNorm.weight", "D"),
     STORE_BIND_F32(struct ffn, norm.bias, "output_query.LayerNorm.bias", "D"),
@@ -118,9 +118,9 @@ static const struct store_bind bind_query_ffn[] = {
 };
 
 static const struct store_bind bind_text_ffn[] = {
-    STORE_BIND(struct ffn, up.weight, "intermediate.dense.weight", "F,D"),
+    STORE_BIND_LINEAR(struct ffn, up, "intermediate.dense.weight", "F,D"),
     STORE_BIND_F32(struct ffn, up.bias, "intermediate.dense.bias", "F"),
-    STORE_BIND(struct ffn, down.weight, "output.dense.weight", "D,F"),
+    STORE_BIND_LINEAR(struct ffn, down, "output.dense.weight", "D,F"),
     STORE_BIND_F32(struct ffn, down.bias, "output.dense.bias", "D"),
     STORE_BIND_F32(struct ffn, norm.weight, "output.LayerNorm.weight", "D"),
     STORE_BIND_F32(struct ffn, norm.bias, "output.LayerNorm.bias", "D"),

@@ -76,16 +76,16 @@ static const struct store_bind block_bind[] = {
     STORE_BIND_F32(struct block, norm1.bias, "layer_norm1.bias", "D"),
     STORE_BIND_F32(struct block, norm2.weight, "layer_norm2.weight", "D"),
     STORE_BIND_F32(struct block, norm2.bias, "layer_norm2.bias", "D"),
-    STORE_BIND(struct block, fc1.weight, "mlp.fc1.weight", "F,D"),
+    STORE_BIND_LINEAR(struct block, fc1, "mlp.fc1.weight", "F,D"),
     STORE_BIND_F32(struct block, fc1.bias, "mlp.fc1.bias", "F"),
-    STORE_BIND(struct block, fc2.weight, "mlp.fc2.weight", "D,F"),
+    STORE_BIND_LINEAR(struct block, fc2, "mlp.fc2.weight", "D,F"),
     STORE_BIND_F32(struct block, fc2.bias, "mlp.fc2.bias", "D"),
     STORE_BIND_END,
 };
 
 static const struct store_bind fused_bind[] = {
-    STORE_BIND(struct block, qkv.weight, "self_attn.qkv.weight", "3D,D"),
-    STORE_BIND(struct block, out.weight, "self_attn.projection.weight", "D,D"),
+    STORE_BIND_LINEAR(struct block, qkv, "self_attn.qkv.weight", "3D,D"),
+    STORE_BIND_LINEAR(struct block, out, "self_attn.projection.weight", "D,D"),
     STORE_BIND_F32(struct block, out.bias, "self_attn.projection.bias", "D"),
     STORE_BIND_END,
 };
@@ -96,13 +96,13 @@ static const struct store_bind fused_bias_bind[] = {
 };
 
 static const struct store_bind apart_bind[] = {
-    STORE_BIND(struct block, q.weight, "self_attn.q_proj.weight", "D,D"),
+    STORE_BIND_LINEAR(struct block, q, "self_attn.q_proj.weight", "D,D"),
     STORE_BIND_F32(struct block, q.bias, "self_attn.q_proj.bias", "D"),
-    STORE_BIND(struct block, k.weight, "self_attn.k_proj.weight", "D,D"),
+    STORE_BIND_LINEAR(struct block, k, "self_attn.k_proj.weight", "D,D"),
     STORE_BIND_F32(struct block, k.bias, "self_attn.k_proj.bias", "D"),
-    STORE_BIND(struct block, v.weight, "self_attn.v_proj.weight", "D,D"),
+    STORE_BIND_LINEAR(struct block, v, "self_attn.v_proj.weight", "D,D"),
     STORE_BIND_F32(struct block, v.bias, "self_attn.v_proj.bias", "D"),
-    STORE_BIND(struct block, out.weight, "self_attn.out_proj.weight", "D,D"),
+    STORE_BIND_LINEAR(struct block, out, "self_attn.out_proj.weight", "D,D"),
     STORE_BIND_F32(struct block, out.bias, "self_attn.out_proj.bias", "D"),
     STORE_BIND_END,
 };

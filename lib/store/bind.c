@@ -101,26 +101,35 @@ static int look(struct tensor *t, struct store *s, const char *name, struct tens
     return safetensors_tensor(t, e) < 0 || check(t, name, want) < 0 ? -1 : 1;
 }
 
-static int bind_one(struct tensor *out, struct store *s, const struct store_bind *b,
-                    const char *name, const struct store_dims *dims, struct arena *mem,
-                    struct faults *f)
+int store_bind_float(struct tensor *out, struct store *s, const char *name, int flags,
+                     struct tensor want, struct arena *mem)
 {
-    struct tensor t, want = expected(b->shape, dims);
+    struct tensor t;
     int found = look(&t, s, name, want), taken = 0;
     *out = (struct tensor){ 0 };
     if (found < 0)
-        return fault(f), 0;
+        return 1;
     if (s->on_bind)
         taken = s->on_bind(s->on_bind_ctx, name, want, found ? &t : NULL, out);
     if (taken)
         return taken < 0 ? -1 : 0;
     if (found)
-        return take(out, t, b->flags, mem);
-    if (!(b->flags & STORE_OPTIONAL)) {
-        err_set(ERR_CONFIG, "%s: no such tensor in the checkpoint", name);
-        fault(f);
-    }
-    return 0;
+        return take(out, t, flags, mem);
+    if (flags & STORE_OPTIONAL)
+        return 0;
+    err_set(ERR_CONFIG, "%s: no such tensor in the checkpoint", name);
+    return 1;
+}
+
+static int bind_one(void *out, struct store *s, const struct store_bind *b, const char *name,
+                    const struct store_dims *dims, struct arena *mem)
+{
+    struct tensor *field = (struct tensor *)((char *)out + b->offset);
+    struct tensor *scale = (struct tensor *)((char *)out + b->scale);
+    struct tensor want = expected(b->shape, dims);
+    return b->flags & (STORE_LINEAR | STORE_HEAD)
+               ? store_bind_linear(field, scale, s, name, b->flags, want, mem)
+               : store_bind_float(field, s, name, b->flags, want, mem);
 }
 
 int store_bind(void *out, struct store *s, const char *prefix, int i,
@@ -132,9 +141,11 @@ int store_bind(void *out, struct store *s, const char *prefix, int i,
     for (const struct store_bind *b = table; b->name; b++) {
         char name[NAME_LEN];
         full_name(name, prefix, i, b->name);
-        struct tensor *field = (struct tensor *)((char *)out + b->offset);
-        if (bind_one(field, s, b, name, dims, mem, &f) < 0)
+        int rc = bind_one(out, s, b, name, dims, mem);
+        if (rc < 0)
             return err_wrap("%s", name);
+        if (rc > 0)
+            fault(&f);
     }
     if (f.count > 1)
         return err_set(ERR_CONFIG, "%s (and %d more)", f.first, f.count - 1);

@@ -2,6 +2,7 @@
 #ifndef STORE_OPEN_H
 #define STORE_OPEN_H
 
+#include "base/arena.h"
 #include "base/buf.h"
 #include "base/sha256.h"
 #include "store/store.h"
@@ -14,6 +15,11 @@ struct store {
     struct buf config_text; /* config.json's bytes, for the fingerprint */
     struct json_t *config;
     struct weights *weights; /* NULL until the first look for a tensor */
+    struct quant quant;      /* what linear layers become; QUANT_NONE: they stay */
+    struct pool *pool;
+    store_progress *told;
+    void *told_ctx;
+    size_t read; /* bytes of weights that became whole numbers */
     char fingerprint[SHA256_HEX];
     store_bind_fn *on_bind; /* NULL: nobody else has a say */
     void *on_bind_ctx;
@@ -24,5 +30,16 @@ const struct weights *store_weights(struct store *s);
 
 /* The tensor of that name, or of the one LAVIS has for it. NULL if there is none. */
 const struct safetensors_entry *store_entry(const struct weights *w, const char *name);
+/* ERR_CONFIG if config.json announces quantised weights of a kind that is not known here. */
+int store_check_quantization(const struct store *s);
+
+/* A tensor of an entry with STORE_LINEAR or STORE_HEAD: 0; 1 with err set if the checkpoint is
+ * at fault; -1 for lack of memory. want: its shape. */
+int store_bind_linear(struct tensor *weight, struct tensor *scale, struct store *s,
+                      const char *name, int flags, struct tensor want, struct arena *mem);
+
+/* A float tensor of this shape and name, as bind.c takes it: the same three results. */
+int store_bind_float(struct tensor *out, struct store *s, const char *name, int flags,
+                     struct tensor want, struct arena *mem);
 
 #endif

@@ -58,9 +58,23 @@ const char *store_dir(const struct store *s)
     return s->dir;
 }
 
+void store_quantize(struct store *s, struct quant q, struct pool *pool, store_progress *told,
+                    void *ctx)
+{
+    s->quant = q;
+    s->pool = pool;
+    s->told = told;
+    s->told_ctx = ctx;
+}
+
+enum quant_scheme store_made(const struct store *s)
+{
+    return s->quant.scheme;
+}
+
 const struct weights *store_weights(struct store *s)
 {
-    if (!s->weights)
+    if (!s->weights && store_check_quantization(s) == 0)
         s->weights = weights_open(s->dir);
     return s->weights;
 }
@@ -89,6 +103,19 @@ int store_find(struct tensor *t, struct store *s, const char *name)
     return safetensors_tensor(t, e) < 0 ? -1 : 1;
 }
 
+int store_each(struct store *s, store_each_fn *fn, void *ctx)
+{
+    const struct weights *w = store_weights(s);
+    const struct safetensors_entry *e;
+    int rc = w ? 0 : -1;
+    for (size_t i = 0; rc == 0 && (e = weights_at(w, i)); i++) {
+        struct tensor t;
+        rc = safetensors_tensor(&t, e) < 0 ? -1 : fn(ctx, e->name, t);
+        weights_forget(w);
+    }
+    return rc;
+}
+
 const char *store_fingerprint(struct store *s)
 {
     if (*s->fingerprint)
@@ -103,6 +130,10 @@ const char *store_fingerprint(struct store *s)
     sha256_update(h, line, strlen(line));
     sha256_update(h, s->config_text.data, s->config_text.len);
     weights_digest(h, w);
+    if (s->quant.scheme) {
+        snprintf(line, sizeof line, "weights %s\n", quant_words[s->quant.scheme]);
+        sha256_update(h, line, strlen(line));
+    }
     if (sha256_peek(h, digest) == 0)
         sha256_hex(s->fingerprint, digest);
     sha256_free(h);

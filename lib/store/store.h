@@ -10,6 +10,8 @@
 #define STORE_STORE_H
 
 #include "base/arena.h"
+#include "base/pool.h"
+#include "quant/quant.h"
 #include "tensor/tensor.h"
 
 #include <stdbool.h>
@@ -25,12 +27,26 @@ void store_close(struct store *s);
 
 const char *store_dir(const struct store *s);
 
+/* Linear layers bound from now on become whole numbers, in memory, as they are bound; those
+ * that are stored so already stay. To be called before anything is bound; the threads are the
+ * caller's. `told` (or NULL) is called as the work goes on, with the bytes of weights that were
+ * read so far. */
+typedef void store_progress(void *ctx, size_t bytes);
+void store_quantize(struct store *s, struct quant q, struct pool *pool, store_progress *told,
+                    void *ctx);
+
+/* What store_quantize() asked for. */
+enum quant_scheme store_made(const struct store *s);
+
 /* What identifies the weights in a stream's header: 64 hex digits, cheap for gigabytes. SHA-256
  * of, one after the other:
  *
  *   "config.json SIZE\n" and that file's bytes; then for each weights file, by name,
  *   "NAME SIZE\n", its header (the length and the JSON), and 64 blocks of 4096 bytes of its
  *   data, block i at offset floor((n - 4096) i / 63) of n bytes; all of them if n <= 262144.
+ *
+ * and last, where store_quantize() has changed what is computed with, "weights int8\n" or
+ * "weights int4\n".
  *
  * Fine-tuning, another dtype and a truncated file change it; a change of single bytes between
  * the blocks does not: 'vqa models verify' reads everything. NULL with err set. */
@@ -40,6 +56,11 @@ const char *store_fingerprint(struct store *s);
  * vision_model.post_layernorm.weight): 1, 0 absent, -1 if the weights cannot be read or this
  * tensor has a dtype or a rank that struct tensor has not (ERR_CONFIG). */
 int store_find(struct tensor *t, struct store *s, const char *name);
+
+/* Calls fn for every tensor, by name in byte order, and lets go of its pages after; gives 0, or
+ * what fn gave other than 0, or -1. */
+typedef int store_each_fn(void *ctx, const char *name, struct tensor t);
+int store_each(struct store *s, store_each_fn *fn, void *ctx);
 
 /* ---- config.json ---- */
 
@@ -104,31 +125,47 @@ struct store_dims {
 enum store_bind_flags {
     STORE_OPTIONAL = 1, /* absent: the tensor's data stays NULL */
     STORE_F32 = 2,      /* as f32, in the arena unless stored so (biases, norms, positions) */
+    STORE_LINEAR = 4,   /* of a linear layer: may be whole numbers with scales */
+    STORE_HEAD = 8,     /* of the layer that scores words: int8 if there is such a copy */
 };
 
 /* One tensor: its name after the prefix, its shape as products of numbers and letters
  * ("3D,D"; "1,N,D"), and where its struct tensor lies. Without STORE_F32 the tensor is a view
- * in its stored dtype (f32, f16 or bf16), copied only if it is not aligned to its item size. */
+ * in its stored dtype (f32, f16 or bf16), copied only if it is not aligned to its item size.
+ *
+ * With STORE_LINEAR, X.weight may be i8 with X.weight_scale, or X.weight_packed stands in its
+ * place (i4, with X.weight_scale), as compressed-tensors stores them: views too, but for scales
+ * of i8, which become f32. A tensor that is also a table (the words) is bound with STORE_HEAD:
+ * the product uses X.weight_int8 with X.weight_int8_scale where the checkpoint has them. */
 struct store_bind {
     const char *name, *shape;
     size_t offset;
     int flags;
+    size_t scale; /* STORE_LINEAR, STORE_HEAD: where the scale's struct tensor lies */
 };
 #define STORE_BIND(S, field, name, shape)                                                      \
     {                                                                                          \
-        name, shape, offsetof(S, field), 0                                                     \
+        name, shape, offsetof(S, field), 0, 0                                                  \
+    }
+#define STORE_BIND_LINEAR(S, field, name, shape)                                               \
+    {                                                                                          \
+        name, shape, offsetof(S, field.weight), STORE_LINEAR, offsetof(S, field.scale)         \
+    }
+#define STORE_BIND_HEAD(S, field, name, shape)                                                 \
+    {                                                                                          \
+        name, shape, offsetof(S, field.weight), STORE_HEAD, offsetof(S, field.scale)           \
     }
 #define STORE_BIND_F32(S, field, name, shape)                                                  \
     {                                                                                          \
-        name, shape, offsetof(S, field), STORE_F32                                             \
+        name, shape, offsetof(S, field), STORE_F32, 0                                          \
     }
 #define STORE_BIND_OPTIONAL(S, field, name, shape)                                             \
     {                                                                                          \
-        name, shape, offsetof(S, field), STORE_F32 | STORE_OPTIONAL                            \
+        name, shape, offsetof(S, field), STORE_F32 | STORE_OPTIONAL, 0                         \
     }
 #define STORE_BIND_END                                                                         \
     {                                                                                          \
-        NULL, NULL, 0, 0                                                                       \
+        NULL, NULL, 0, 0, 0                                                                    \
     }
 
 /* Finds all tensors of a table under prefix (printf style: "encoder.layers.%d." with i). Checks

@@ -134,6 +134,11 @@ const struct safetensors_entry *weights_find(const struct weights *w, const char
     return found ? *found : NULL;
 }
 
+const struct safetensors_entry *weights_at(const struct weights *w, size_t i)
+{
+    return i < w->count ? w->entry[i] : NULL;
+}
+
 /* Every tensor of the index is in the file the index says. */
 static int check_index(const struct weights *w, const json_t *map)
 {
@@ -223,6 +228,12 @@ void weights_close(struct weights *w)
         safetensors_close(&w->file[i]);
     arena_release(&w->mem);
     free(w);
+}
+
+void weights_forget(const struct weights *w)
+{
+    for (int i = 0; i < w->files; i++)
+        io_map_forget(&w->file[i].map);
 }
 
 /* ---- fingerprint ---- */

@@ -18,6 +18,12 @@ void weights_close(struct weights *w);
 /* NULL if there is none of that name. */
 const struct safetensors_entry *weights_find(const struct weights *w, const char *name);
 
+/* The i-th by name, NULL past the last. */
+const struct safetensors_entry *weights_at(const struct weights *w, size_t i);
+
+/* The files' pages leave this process until they are looked at again. */
+void weights_forget(const struct weights *w);
+
 /* What of the files goes into the fingerprint: see store_fingerprint(). */
 void weights_digest(struct sha256 *h, const struct weights *w);
 

@@ -1,0 +1,183 @@
+/* quant.c - see quant.h. */
+#include "quant/quant.h"
+
+#include "base/err.h"
+#include "kern/kern.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *const quant_words[] = { "stored", "int8", "int4", NULL };
+
+bool quant_fits(const struct quant *q, struct tensor w)
+{
+    if (w.ndim != 2 || w.dim[0] < 1 || w.dim[1] < 1 || w.dim[1] > QUANT_INNER)
+        return false;
+    return q->scheme == QUANT_INT8 || (q->scheme == QUANT_INT4 && w.dim[1] % q->group == 0);
+}
+
+void quant_shapes(struct tensor *codes, struct tensor *scale, const struct quant *q,
+                  struct tensor w)
+{
+    bool half = q->scheme == QUANT_INT4;
+    BUG_ON(!quant_fits(q, w));
+    *codes = tensor_2d(NULL, half ? DT_I4 : DT_I8, w.dim[0], w.dim[1]);
+    *scale = tensor_2d(NULL, half ? DT_F16 : DT_F32, w.dim[0], half ? w.dim[1] / q->group : 1);
+}
+
+/* Nearest whole number, ties to even, |x| < 2^22. */
+static inline float nearest(float x)
+{
+    const float shift = 0x1.8p23f;
+    return (x + shift) - shift;
+}
+
+static inline float clamp(float x, float low, float high)
+{
+    return x < low ? low : x > high ? high : x;
+}
+
+/* The value of largest magnitude, with its sign; the first of equals. NaN if any is NaN. */
+static float extreme(const float *x, int64_t n)
+{
+    float most = 0;
+    for (int64_t i = 0; i < n; i++)
+        most = fabsf(x[i]) > fabsf(most) || x[i] != x[i] ? x[i] : most;
+    return most;
+}
+
+/* ---- int8 ---- */
+
+static void row_i8(int8_t *q, float *scale, const float *x, int64_t K)
+{
+    *scale = fabsf(extreme(x, K)) / 127;
+    float inverse = *scale > 0 ? 1 / *scale : 0;
+    if (!isfinite(inverse)) { /* all of it below 2^-126: as good as zero */
+        *scale = 0;
+        inverse = 0;
+    }
+    for (int64_t k = 0; k < K; k++)
+        q[k] = (int8_t)clamp(nearest(x[k] * inverse), -127, 127);
+}
+
+/* ---- int4 ---- */
+
+/* What the extreme value may become. */
+static const float grids[] = { -10,    -9.6F, -9.3F,  -9,   -8.75F, -8.5F, -8.25F, -8,
+                               -7.75F, -7.5F, -7.25F, -7,   -6.7F,  -6.4F, -6,     8,
+                               7.6F,   7.3F,  7,      6.7F, 6.4F,   6 };
+
+static inline float code_i4(float x)
+{
+    return clamp(nearest(x), -8, 7);
+}
+
+/* The scale of least squared error for the codes of x / step, and how much of sum(x x) those
+ * explain. The sums are in eight parts, in a fixed order. */
+static float fit(float *scale, const float *x, float inverse, int64_t n)
+{
+    float xq[8] = { 0 }, qq[8] = { 0 };
+    for (int64_t i = 0; i < n; i += 8)
+        for (int64_t j = 0; j < 8; j++) {
+            float q = code_i4(x[i + j] * inverse);
+            xq[j] += x[i + j] * q;
+            qq[j] += q * q;
+        }
+    for (int j = 1; j < 8; j++) {
+        xq[0] += xq[j];
+        qq[0] += qq[j];
+    }
+    *scale = qq[0] > 0 ? xq[0] / qq[0] : 0;
+    return *scale * xq[0];
+}
+
+static float search(const float *x, int64_t n)
+{
+    float most = extreme(x, n), best = 0, scale = 0;
+    for (size_t i = 0; most != 0 && i < sizeof grids / sizeof *grids; i++) {
+        float s, explained = fit(&s, x, grids[i] / most, n);
+        if (explained > best) {
+            best = explained;
+            scale = s;
+        }
+    }
+    return scale;
+}
+
+static void group_i4(uint8_t *q, uint16_t *scale, const float *x, int64_t n)
+{
+    *scale = dtype_f32_to_f16(search(x, n));
+    float s = dtype_f16_to_f32(*scale), inverse = s != 0 ? 1 / s : 0;
+    for (int64_t i = 0; i < n; i += 2) {
+        int low = (int)code_i4(x[i] * inverse) + 8, high = (int)code_i4(x[i + 1] * inverse) + 8;
+        q[i / 2] = (uint8_t)(low | high << 4);
+    }
+}
+
+static void row_i4(uint8_t *q, uint16_t *scale, const float *x, int64_t K, int64_t group)
+{
+    for (int64_t k = 0; k < K; k += group)
+        group_i4(q + k / 2, scale + k / group, x + k, group);
+}
+
+/* ---- rows ---- */
+
+struct rows {
+    struct tensor codes, scale, w;
+    const struct kern *kern;
+    float *space; /* K for each thread */
+};
+
+/* As f32, in x if it has to be converted. */
+static const float *widen(const struct rows *r, float *x, int64_t n)
+{
+    int64_t K = r->w.dim[1];
+    enum dtype t = r->w.dtype;
+    const char *row = (const char *)r->w.data + (size_t)(n * K) * dtype_size(t);
+    if ((uintptr_t)row % dtype_size(t))
+        tensor_to_f32(x, tensor_1d((void *)row, t, K));
+    else if (t == DT_F32)
+        return (const float *)row;
+    else
+        r->kern->widen[t == DT_F16 ? KERN_F16 : KERN_BF16](x, row, (size_t)K);
+    return x;
+}
+
+static int fill(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    const struct rows *r = ctx;
+    int64_t K = r->w.dim[1], groups = r->scale.dim[1];
+    float *space = r->space + worker * K;
+    for (int64_t n = begin; n < end; n++) {
+        const float *x = widen(r, space, n);
+        if (!isfinite(extreme(x, K)))
+            return err_set(ERR_DATA, "row %lld: a value that is not finite", (long long)n);
+        if (r->codes.dtype == DT_I8)
+            row_i8((int8_t *)r->codes.data + n * K, (float *)r->scale.data + n, x, K);
+        else
+            row_i4((uint8_t *)r->codes.data + n * K / 2, (uint16_t *)r->scale.data + n * groups,
+                   x, K, K / groups);
+    }
+    return 0;
+}
+
+int quant_fill(struct tensor codes, struct tensor scale, struct tensor w, struct pool *pool)
+{
+    int64_t grain = ((int64_t)1 << 18) / w.dim[1] + 1;
+    struct rows r = { codes, scale, w, kern_get(NULL), NULL };
+    BUG_ON(w.dtype != DT_F32 && w.dtype != DT_F16 && w.dtype != DT_BF16);
+    r.space = calloc((size_t)(pool_threads(pool) * w.dim[1]), sizeof *r.space);
+    if (!r.space)
+        return err_nomem("a row of weights");
+    int rc = pool_run(pool, fill, &r, w.dim[0], grain);
+    free(r.space);
+    return rc;
+}
+
+void quant_restore(float *w, struct tensor codes, struct tensor scale)
+{
+    int64_t N = codes.dim[0], K = codes.dim[1], groups = tensor_count(scale) / N;
+    for (int64_t i = 0; i < N * K; i++)
+        w[i] = (float)(tensor_at(codes, i) * tensor_at(scale, i / (K / groups)));
+}
