@@ -1,0 +1,352 @@
+/* quantize.c - the tensors: see quantize.h. What is written besides is in quantize_files.c. */
+#include "front/quantize.h"
+
+#include "base/err.h"
+#include "base/io.h"
+#include "cli/die.h"
+#include "cli/env.h"
+#include "front/model.h"
+#include "store/safetensors_out.h"
+
+#include <dirent.h>
+#include <fnmatch.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define SHARD ((size_t)2 << 30) /* bytes of a file, about */
+
+/* Where the writing is: which shard, how much is in it. */
+struct place {
+    int shard;
+    size_t bytes;
+};
+
+struct job {
+    const struct quantize *a;
+    struct store *store;
+    struct pool *pool;
+    bool tied;
+    char tmp[4096]; /* the directory while it is made; "" before */
+
+    /* counted before anything is written */
+    int shards, layers, tensors;
+    struct buf ignored;
+
+    /* while it is written */
+    struct place at;
+    struct safetensors_out out;
+    char out_path[4160];
+    struct buf index; /* name NUL shard NUL ... */
+    int done;
+    time_t told;
+    struct arena mem; /* of the tensor at hand */
+};
+
+/* ---- which tensors ---- */
+
+static bool ends_in(const char *name, const char *end)
+{
+    size_t n = strlen(name), m = strlen(end);
+    return n >= m && !strcmp(name + n - m, end);
+}
+
+/* A matrix that is multiplied with, and no table: the small heads of retrieval are left alone.
+ */
+static bool is_linear(const char *name, struct tensor t)
+{
+    static const char *const others[] = { "embed", "head", "text_projection",
+                                          "vision_projection", "visual_projection" };
+    if (t.ndim != 2 || !ends_in(name, ".weight"))
+        return false;
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (strstr(name, others[i]))
+            return false;
+    return true;
+}
+
+static bool is_ignored(const struct quantize *a, const char *name)
+{
+    char layer[512];
+    snprintf(layer, sizeof layer, "%.*s", (int)(strlen(name) - strlen(".weight")), name);
+    for (int i = 0; i < a->ignore.n; i++)
+        if (fnmatch(a->ignore.v[i], layer, 0) == 0)
+            return true;
+    return false;
+}
+
+enum quantize_kind quantize_kind(const struct quantize *a, bool tied, const char *name,
+                                 struct tensor t)
+{
+    const struct quant int8 = { .scheme = QUANT_INT8 };
+    const char *head = tied ? "decoder.embed_tokens.weight" : "lm_head.weight";
+    if (ends_in(name, head) && quant_fits(&int8, t))
+        return QUANTIZE_HEAD;
+    if (!is_linear(name, t))
+        return t.ndim == 2 && ends_in(name, ".weight") && !strstr(name, "embed")
+                   ? QUANTIZE_SKIP
+                   : QUANTIZE_COPY;
+    return quant_fits(&a->q, t) && !is_ignored(a, name) ? QUANTIZE_LINEAR : QUANTIZE_SKIP;
+}
+
+/* Bytes that the tensor takes in the new checkpoint. */
+static size_t bytes_of(const struct quantize *a, enum quantize_kind kind, struct tensor t)
+{
+    const struct quant int8 = { .scheme = QUANT_INT8 };
+    struct tensor codes, scale;
+    if (kind == QUANTIZE_COPY || kind == QUANTIZE_SKIP)
+        return tensor_bytes(t);
+    quant_shapes(&codes, &scale, kind == QUANTIZE_HEAD ? &int8 : &a->q, t);
+    return tensor_bytes(codes) + tensor_bytes(scale) +
+           (kind == QUANTIZE_HEAD ? tensor_bytes(t) : 0);
+}
+
+/* Moves to where n more bytes go; true if that is another file. */
+static bool advance(struct place *p, size_t n, uint64_t shard)
+{
+    bool turn = p->bytes && p->bytes + n > (shard ? shard : SHARD);
+    p->shard += turn;
+    p->bytes = (turn ? 0 : p->bytes) + n;
+    return turn;
+}
+
+static int count_one(void *ctx, const char *name, struct tensor t)
+{
+    struct job *j = ctx;
+    enum quantize_kind kind = quantize_kind(j->a, j->tied, name, t);
+    advance(&j->at, bytes_of(j->a, kind, t), j->a->shard);
+    j->tensors++;
+    j->layers += kind == QUANTIZE_LINEAR;
+    if (kind != QUANTIZE_SKIP)
+        return 0;
+    return buf_append(&j->ignored, name, strlen(name) - strlen(".weight")) < 0 ||
+                   buf_putc(&j->ignored, '\0') < 0
+               ? -1
+               : 0;
+}
+
+static int plan(struct job *j)
+{
+    if (store_each(j->store, count_one, j) < 0)
+        return -1;
+    j->shards = j->at.shard + 1;
+    j->at = (struct place){ 0 };
+    if (j->layers == 0)
+        return err_set(ERR_CONFIG, "%s: no linear layer that can be %s", store_dir(j->store),
+                       quant_words[j->a->q.scheme]);
+    return 0;
+}
+
+/* ---- writing tensors ---- */
+
+static void file_name(char name[64], const struct job *j, int shard)
+{
+    if (j->shards == 1)
+        snprintf(name, 64, "model.safetensors");
+    else
+        snprintf(name, 64, "model-%05d-of-%05d.safetensors", shard + 1, j->shards);
+}
+
+static int open_file(struct job *j)
+{
+    char name[64];
+    file_name(name, j, j->at.shard);
+    snprintf(j->out_path, sizeof j->out_path, "%s/%s", j->tmp, name);
+    return safetensors_out_open(&j->out, j->out_path);
+}
+
+static int close_file(struct job *j)
+{
+    int rc = safetensors_out_finish(&j->out);
+    safetensors_out_close(&j->out);
+    j->out = (struct safetensors_out){ .data_fd = -1 };
+    return rc;
+}
+
+static int put(struct job *j, const char *name, const char *suffix, struct tensor t)
+{
+    char full[600], file[64];
+    snprintf(full, sizeof full, "%s%s", name, suffix);
+    file_name(file, j, j->at.shard);
+    if (safetensors_out_add(&j->out, full, t) < 0)
+        return err_wrap("%s", j->out_path);
+    return buf_append(&j->index, full, strlen(full) + 1) < 0
+               ? -1
+               : buf_append(&j->index, file, strlen(file) + 1);
+}
+
+static int quantize(struct tensor *codes, struct tensor *scale, struct job *j,
+                    const struct quant *q, const char *name, struct tensor t)
+{
+    quant_shapes(codes, scale, q, t);
+    codes->data = arena_alloc(&j->mem, tensor_bytes(*codes));
+    scale->data = arena_alloc(&j->mem, tensor_bytes(*scale));
+    if (!codes->data || !scale->data)
+        return -1;
+    return quant_fill(*codes, *scale, t, j->pool) < 0 ? err_wrap("%s", name) : 0;
+}
+
+static int put_head(struct job *j, const char *name, struct tensor t)
+{
+    const struct quant int8 = { .scheme = QUANT_INT8 };
+    struct tensor codes, scale;
+    if (quantize(&codes, &scale, j, &int8, name, t) < 0 || put(j, name, "", t) < 0 ||
+        put(j, name, "_int8", codes) < 0)
+        return -1;
+    return put(j, name, "_int8_scale", scale);
+}
+
+static int put_linear(struct job *j, const char *name, struct tensor t)
+{
+    struct tensor codes, scale;
+    if (quantize(&codes, &scale, j, &j->a->q, name, t) < 0)
+        return -1;
+    if (codes.dtype == DT_I8)
+        return put(j, name, "", codes) < 0 ? -1 : put(j, name, "_scale", scale);
+    struct tensor packed = tensor_2d(codes.data, DT_I32, codes.dim[0], codes.dim[1] / 8);
+    return put(j, name, "_packed", packed) < 0 || put(j, name, "_scale", scale) < 0
+               ? -1
+               : put(j, name, "_shape", tensor_1d(codes.dim, DT_I64, 2));
+}
+
+static void tell(struct job *j, bool last)
+{
+    time_t now = time(NULL);
+    if (!isatty(STDERR_FILENO) || (now == j->told && !last))
+        return;
+    j->told = now;
+    fprintf(stderr, last ? "\r\033[K" : "\r%d of %d tensors\033[K", j->done, j->tensors);
+}
+
+static int put_one(void *ctx, const char *name, struct tensor t)
+{
+    struct job *j = ctx;
+    enum quantize_kind kind = quantize_kind(j->a, j->tied, name, t);
+    bool turn = advance(&j->at, bytes_of(j->a, kind, t), j->a->shard);
+    if (turn && (close_file(j) < 0 || open_file(j) < 0))
+        return -1;
+    tell(j, j->done++ == j->tensors);
+    arena_reset(&j->mem);
+    return kind == QUANTIZE_LINEAR ? put_linear(j, name, t)
+           : kind == QUANTIZE_HEAD ? put_head(j, name, t)
+                                   : put(j, name, "", t);
+}
+
+static int write_weights(struct job *j)
+{
+    if (open_file(j) < 0 || store_each(j->store, put_one, j) < 0 || close_file(j) < 0)
+        return -1;
+    tell(j, true);
+    return j->shards > 1 ? quantize_write_index(j->tmp, &j->index) : 0;
+}
+
+/* ---- the directory ---- */
+
+static int write_config(const struct job *j)
+{
+    char path[4160];
+    struct buf text = { 0 };
+    snprintf(path, sizeof path, "%s/config.json", j->tmp);
+    int rc = quantize_config(&text, store_dir(j->store), &j->a->q, &j->ignored);
+    if (rc == 0)
+        rc = io_write_file(path, text.data, text.len);
+    buf_release(&text);
+    return rc;
+}
+
+/* Beside its place, so that the name appears when all of it is there. */
+static int make_directory(struct job *j)
+{
+    char host[65] = "";
+    struct stat st;
+    size_t len = strlen(j->a->dir);
+    while (len > 1 && j->a->dir[len - 1] == '/')
+        len--;
+    gethostname(host, sizeof host - 1);
+    if (lstat(j->a->dir, &st) == 0)
+        return err_set(ERR_IO, "%s: exists, expected a new name", j->a->dir);
+    int n = snprintf(j->tmp, sizeof j->tmp, "%.*s.tmp.%s.%ld", (int)len, j->a->dir, host,
+                     (long)getpid());
+    if (n < 0 || (size_t)n >= sizeof j->tmp || mkdir(j->tmp, 0777) < 0) {
+        j->tmp[0] = '\0';
+        return err_sys(ERR_IO, "%s", j->a->dir);
+    }
+    return 0;
+}
+
+static void remove_directory(const char *dir)
+{
+    DIR *d = opendir(dir);
+    for (const struct dirent *e; d && (e = readdir(d));)
+        if (strcmp(e->d_name, ".") && strcmp(e->d_name, ".."))
+            unlinkat(dirfd(d), e->d_name, 0);
+    if (d)
+        closedir(d);
+    rmdir(dir);
+}
+
+static int write_all(struct job *j)
+{
+    if (make_directory(j) < 0 || write_weights(j) < 0 || write_config(j) < 0 ||
+        quantize_copy_files(store_dir(j->store), j->tmp) < 0)
+        return -1;
+    if (rename(j->tmp, j->a->dir) < 0)
+        return err_sys(ERR_IO, "%s", j->a->dir);
+    j->tmp[0] = '\0';
+    return 0;
+}
+
+/* ---- all of it ---- */
+
+struct text_config {
+    bool tied;
+};
+
+static int open_model(struct job *j)
+{
+    static const struct store_config tied[] = {
+        STORE_CONFIG_BOOL(struct text_config, tied, "tie_word_embeddings", true),
+        STORE_CONFIG_END,
+    };
+    char dir[4096];
+    struct text_config c;
+    if (front_model(dir, sizeof dir, j->a->model) < 0 || !(j->store = store_open(dir)))
+        return -1;
+    if (store_config_has(j->store, "", "quantization_config"))
+        return err_set(ERR_CONFIG, "%s: quantised already", dir);
+    bool nested = store_config_has(j->store, "text_config", "vocab_size");
+    if (store_config(&c, j->store, nested ? "text_config" : "", tied) < 0)
+        return -1;
+    j->tied = c.tied;
+    j->pool = pool_new(env_threads(j->a->threads));
+    return j->pool ? 0 : -1;
+}
+
+static int check_ignore(const struct job *j)
+{
+    return j->a->ignore.n && !j->ignored.len
+               ? err_set(ERR_USAGE, "--ignore %s: no layer of that name", j->a->ignore.v[0])
+               : 0;
+}
+
+int quantize_run(const struct quantize *a)
+{
+    struct job j = { .a = a, .out.data_fd = -1 };
+    int rc = open_model(&j);
+    if (rc == 0 && (rc = plan(&j)) == 0 && (rc = check_ignore(&j)) == 0)
+        rc = write_all(&j);
+    if (rc == 0 && a->verbose)
+        cli_warn("%d of %d tensors are %s now, in %d files", j.layers, j.tensors,
+                 quant_words[a->q.scheme], j.shards);
+    safetensors_out_close(&j.out);
+    if (j.tmp[0])
+        remove_directory(j.tmp);
+    buf_release(&j.ignored);
+    buf_release(&j.index);
+    arena_release(&j.mem);
+    pool_free(j.pool);
+    store_close(j.store);
+    return rc;
+}
