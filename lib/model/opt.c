@@ -244,6 +244,11 @@ int64_t opt_step_bytes(const struct opt_lm *m)
     return sum;
 }
 
+struct tensor opt_words(const struct opt_lm *m)
+{
+    return m->words;
+}
+
 void opt_set_watch(struct opt_lm *m, opt_watch *watch, void *ctx)
 {
     m->watch = watch;

@@ -26,6 +26,9 @@ struct opt_info {
 };
 struct opt_info opt_info(const struct opt_lm *m);
 
+/* The table of token embeddings (V, E) as stored. */
+struct tensor opt_words(const struct opt_lm *m);
+
 /* Token embeddings (n, E), before positions. -1 (ERR_DATA) if an id is outside the table. */
 int opt_embed(struct tensor *x, const struct opt_lm *m, struct nn *nn, const int64_t *ids,
               int64_t n);

@@ -10,7 +10,7 @@
 struct train_options train_defaults(int stage)
 {
     return (struct train_options){ .stage = stage,
-                                   .losses = TRAIN_ALL,
+                                   .losses = stage == 1 ? TRAIN_ALL : TRAIN_LM,
                                    .dropout = 0.1,
                                    .lm_dropout = 0.1,
                                    .label_smoothing = 0.1,
@@ -201,6 +201,8 @@ static int open_parts(struct train *t, struct store *st)
     if (rc == 0 && t->opt && opt_quantised(t->opt))
         return err_set(ERR_CONFIG, "%s: a quantised language model cannot be trained through",
                        store_dir(st));
+    if (rc == 0 && t->opt && t->o.losses & TRAIN_ALIGN)
+        rc = train_open_align(t);
     return rc;
 }
 

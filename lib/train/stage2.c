@@ -5,6 +5,8 @@
 #include "base/math.h"
 #include "train/state.h"
 
+#include <math.h>
+
 #define LM_SITES 4096 /* where dropout in the language model begins to count */
 
 /* Rows of pairs [first, first + m): of each, Q queries and all its tokens but the last. */
@@ -105,18 +107,14 @@ static int look(struct tensor *visual, const struct rows *r)
     return qformer_project(visual, t->q, &t->nn, out.query);
 }
 
-static int run_micro(double *sum, struct rows *r, int64_t targets)
+/* The frozen model reads the queries and the texts, and is asked for each next token. */
+static int speak(double *sum, struct rows *r, struct tensor visual, int64_t targets)
 {
     struct train *t = r->t;
-    struct tensor visual, words, x, hidden, logits;
+    struct tensor words, x, hidden, logits;
     uint64_t *key;
-    t->tape.dropout = t->o.dropout;
-    if (lay_out(r) < 0 || look(&visual, r) < 0)
-        return -1;
     if (opt_embed(&words, t->opt, &t->nn, r->ids, r->tokens) < 0)
         return -1;
-    if (r->targets == 0)
-        return train_back(t);
     t->tape.dropout = t->o.lm_dropout;
     t->tape.site = LM_SITES;
     x = nn_pick(&t->nn, visual, words, r->order, r->n); // (rows, E)
@@ -124,16 +122,40 @@ static int run_micro(double *sum, struct rows *r, int64_t targets)
         opt_read(&hidden, t->opt, &t->nn, r->span, (int)r->m, x, key) < 0)
         return -1;
     hidden = nn_pick(&t->nn, hidden, (struct tensor){ 0 }, r->at, r->targets);
-    if (opt_head(&logits, t->opt, &t->nn, hidden) < 0 || // (targets, V)
-        train_cross_entropy(sum, t, logits, r->target, 0, r->b->weight / (double)targets) < 0)
+    if (opt_head(&logits, t->opt, &t->nn, hidden) < 0) // (targets, V)
+        return -1;
+    return train_cross_entropy(sum, t, logits, r->target, 0, r->b->weight / (double)targets);
+}
+
+static int run_micro(double *lm, double *align, struct rows *r, int64_t targets)
+{
+    struct train *t = r->t;
+    struct tensor visual;
+    t->tape.dropout = t->o.dropout;
+    if (lay_out(r) < 0 || look(&visual, r) < 0)
+        return -1;
+    if (t->o.losses & TRAIN_ALIGN && train_align(align, t, r->b, visual, r->first, r->m) < 0)
+        return -1;
+    if (t->o.losses & TRAIN_LM && r->targets > 0 && speak(lm, r, visual, targets) < 0)
         return -1;
     return train_back(t);
+}
+
+/* Of all ranks, NAN where it was not asked for. */
+static int total(double *loss, const struct train *t, int which, double sum, double weight)
+{
+    const struct train_comm *comm = t->o.comm;
+    sum /= weight;
+    if (comm->sum_double(comm->ctx, &sum, 1) < 0)
+        return -1;
+    *loss = t->o.losses & which ? sum : (double)NAN;
+    return 0;
 }
 
 int train_stage2(struct train_losses *out, struct train *t, const struct train_batch *b)
 {
     const struct train_comm *comm = t->o.comm;
-    double sum = 0, targets = 0;
+    double lm = 0, align = 0, targets = 0;
     for (int64_t i = 0; i < b->B; i++)
         targets += (double)targets_of(b, i);
     if (comm->sum_double(comm->ctx, &targets, 1) < 0)
@@ -147,13 +169,14 @@ int train_stage2(struct train_losses *out, struct train *t, const struct train_b
                           .first = i,
                           .m = math_min(train_micro(t, b), b->B - i),
                           .Q = qformer_queries(t->q) };
-        if (run_micro(&sum, &r, (int64_t)targets) < 0)
+        if (run_micro(&lm, &align, &r, (int64_t)targets) < 0)
             return -1;
     }
-    sum /= b->weight;
-    if (comm->sum_double(comm->ctx, &sum, 1) < 0)
+    if (total(&out->lm, t, TRAIN_LM, lm, b->weight) < 0 ||
+        total(&out->align, t, TRAIN_ALIGN, align, b->weight) < 0)
         return -1;
-    out->lm = out->sum = sum;
+    out->sum = (t->o.losses & TRAIN_LM ? out->lm : 0) +
+               (t->o.losses & TRAIN_ALIGN ? out->align : 0);
     out->targets = (int64_t)targets;
     return 0;
 }

@@ -32,8 +32,9 @@ struct train {
     const struct qformer *q;
     struct retrieval *retrieval; /* stage 1 */
     struct train_words words;
-    struct tensor temp; /* () */
-    struct opt_lm *opt; /* stage 2 */
+    struct tensor temp;    /* () */
+    struct opt_lm *opt;    /* stage 2 */
+    struct nn_linear near; /* x to x.v - |v|^2 / 2 for each token's embedding v; if asked for */
     struct nn_norm ln_vision;
     double ln_eps;
 };
@@ -73,6 +74,12 @@ struct train_contrast {
 int train_contrast(struct train_contrast *c, struct train *t, const struct train_batch *b);
 
 int train_stage1(struct train_losses *out, struct train *t, const struct train_batch *b);
+/* Prepares t->near; and the loss of pairs [first, first + m), whose queries say visual (m Q,
+ * E): adds its part of the batch's mean to *sum, and its gradient. */
+int train_open_align(struct train *t);
+int train_align(double *sum, struct train *t, const struct train_batch *b, struct tensor visual,
+                int64_t first, int64_t m);
+
 int train_stage2(struct train_losses *out, struct train *t, const struct train_batch *b);
 
 /* Pairs that go through the model at once, and what is common to both stages: features of some

@@ -72,7 +72,7 @@ static int check_batch(const struct train *t, const struct train_batch *b)
 
 int train_gradients(struct train_losses *out, struct train *t, const struct train_batch *b)
 {
-    *out = (struct train_losses){ NAN, NAN, NAN, NAN, 0, NAN, 0 };
+    *out = (struct train_losses){ NAN, NAN, NAN, NAN, NAN, 0, NAN, 0 };
     if (check_batch(t, b) < 0)
         return -1;
     train_begin(t, b);

@@ -23,7 +23,16 @@
 
 struct train;
 
-enum { TRAIN_ITC = 1, TRAIN_ITG = 2, TRAIN_ITM = 4, TRAIN_ALL = 7 };
+/* TRAIN_ALIGN is ours: the projected queries are drawn to the embeddings of the caption's own
+ * tokens (align.c), for language models too small to read rows unlike their words. */
+enum {
+    TRAIN_ITC = 1,
+    TRAIN_ITG = 2,
+    TRAIN_ITM = 4,
+    TRAIN_ALL = 7, /* of stage 1 */
+    TRAIN_LM = 8,
+    TRAIN_ALIGN = 16,
+};
 
 /* Several processes, one batch: each brings B pairs. train_alone is one process. Collective:
  * all ranks call in the same order. 0, or -1 with err set. */
@@ -38,7 +47,7 @@ extern const struct train_comm train_alone;
 
 struct train_options {
     int stage;         /* 1 or 2 */
-    int losses;        /* of stage 1: TRAIN_ITC | ... */
+    int losses;        /* TRAIN_ITC | ...; stage 2: TRAIN_LM */
     double dropout;    /* 0.1: of hidden states and attention; not in the frozen OPT */
     double lm_dropout; /* 0.1: of the frozen OPT's hidden states, which LAVIS leaves in train
                           mode with the rest; 0: evaluation mode */
@@ -97,7 +106,7 @@ struct train_batch {
 /* Means over the batch (of all ranks); NAN for a loss that is not asked for. */
 struct train_losses {
     double itc, itm, itg; /* stage 1 */
-    double lm;            /* stage 2 */
+    double lm, align;     /* stage 2 */
     double sum;           /* what is descended */
     double itm_accuracy;  /* of the 3B matching decisions */
     int64_t targets;      /* tokens predicted */

@@ -424,7 +424,7 @@ static void follow(struct train *t, const struct train_batch *b, const json_t *j
 static void test_trajectory(struct store *st, int stage, const struct train_batch *b,
                             const char *json, const char *final, const char *moments, bool hot)
 {
-    struct train_options o = options(stage, TRAIN_ALL);
+    struct train_options o = options(stage, stage == 1 ? TRAIN_ALL : TRAIN_LM);
     struct train *t = train_open(st, NULL, &o, NULL, NULL);
     json_t *j = open_json(json);
     if (ok(t && j, "%s (%s)", json, t ? "" : err_msg())) {
@@ -445,7 +445,7 @@ static void test_stage2(struct store *st, const char *kind, const char *isa, int
     json_t *want = open_json("stage2/expected");
     struct train_batch b = stage2_batch(kind,
                                         (int64_t)number(want, kind, "prompt_length", NULL));
-    struct train_options o = options(2, TRAIN_ALL);
+    struct train_options o = options(2, TRAIN_LM);
     struct train_losses got;
     char label[96], file[64];
     o.micro = micro;
@@ -460,6 +460,38 @@ static void test_stage2(struct store *st, const char *kind, const char *isa, int
     }
     json_decref(want);
     train_close(t);
+}
+
+/* The gradient against the loss itself: along it, the loss changes by its squared length. The
+ * step is where f32's rounding of the loss and its curvature are equally small. */
+static void test_align(struct store *st, int losses, int64_t micro)
+{
+    struct train_batch b = stage2_batch("caption", 0);
+    struct train_options o = options(2, losses);
+    struct train_losses up, down, at;
+    double norm;
+    o.micro = micro;
+    struct train *t = train_open(st, NULL, &o, NULL, NULL), *other = NULL;
+    if (!ok(t && train_gradients(&at, t, &b) == 0 && train_grad_norm(&norm, t) == 0,
+            "align, losses %d (%s)", losses, err_msg()))
+        return;
+    other = train_open(st, NULL, &o, NULL, NULL);
+    double h = 1e-3 / norm;
+    size_t n;
+    struct train_param *p = train_params(t, &n), *q = train_params(other, &n);
+    for (int sign = 1; sign >= -1; sign -= 2) {
+        for (size_t i = 0; i < n; i++)
+            for (int64_t j = 0; j < tensor_count(p[i].value); j++)
+                ((float *)q[i].value.data)[j] = ((float *)p[i].value.data)[j] +
+                                                (float)(sign * h * (double)p[i].grad[j]);
+        ok(train_gradients(sign > 0 ? &up : &down, other, &b) == 0, "moved by %g", sign * h);
+    }
+    double slope = (up.sum - down.sum) / (2 * h);
+    ok(fabs(slope / (norm * norm) - 1) < 0.01, "losses %d: slope %.6g, squared gradient %.6g",
+       losses, slope, norm * norm);
+    ok(isnan(at.lm) == !(losses & TRAIN_LM) && at.align > 0, "losses that were asked for");
+    train_close(t);
+    train_close(other);
 }
 
 int main(void)
@@ -483,6 +515,8 @@ int main(void)
         test_stage2(two, "caption", "ref", 0);
         test_stage2(two, "caption", NULL, 0);
         test_stage2(two, "prompt", NULL, 4);
+        test_align(two, TRAIN_ALIGN, 0);
+        test_align(two, TRAIN_ALIGN | TRAIN_LM, 4);
         b = stage2_batch("caption", 0);
         test_trajectory(two, 2, &b, "stage2/caption-traj", "stage2/caption-traj-final-f64",
                         "stage2/caption-traj-moments", false);
