@@ -5,6 +5,7 @@
 #include "front/encode.h"
 #include "front/source.h"
 
+#include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,6 +16,7 @@ struct args {
     struct cli_common c;
     struct encode_args e;
     struct source_args s;
+    const char *tally;
     const char *attention; /* NULL, "" or "full" */
 };
 
@@ -31,6 +33,9 @@ static const struct opt opts[] = {
     OPT_FLAG(struct args, s.null, '0', "null", "names in FILE end in NUL"),
     OPT_FLAG(struct args, s.recursive, 'r', "recursive", "take the images in directories"),
     OPT_STR(struct args, s.tar, 0, "tar", "FILE", "the images of a tar archive"),
+    OPT_STR(struct args, s.skip, 0, "skip-existing", "WORD",
+            "leave out images that have a sidecar: txt, xmp, xmp:stem"),
+    OPT_STR(struct args, tally, 0, "tally", "FILE", "a letter there for each image done"),
     OPT_FLAG(struct args, e.pixels, 0, "pixels", "stop after preprocessing"),
     OPT_CHOICE(struct args, e.resize, 0, "resize", "WORD", resize_words,
                "pillow (default) or torchvision"),
@@ -144,6 +149,14 @@ static int attention_of(const char *word)
     return !word ? ENCODE_NO_ATTENTION : *word ? ENCODE_FULL : ENCODE_ROLLOUT;
 }
 
+static int open_tally(const char *path)
+{
+    int fd = path ? open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666) : 0;
+    if (fd < 0)
+        cli_die_with(err_sys(ERR_IO, "%s", path));
+    return fd;
+}
+
 static void check(const struct args *a)
 {
     bool cache = a->e.cache.dir || a->e.cache.ro;
@@ -158,6 +171,8 @@ static void check(const struct args *a)
         cli_usage_error("--attention: expected no --pixels, which stops before the encoder");
     if (a->e.inputs && !cached_asked(&a->e.cache))
         cli_usage_error("--inputs: expected --cache with it");
+    if (a->s.skip && !a->e.own_files)
+        cli_usage_error("--skip-existing: expected FILE or -T");
     if (a->s.recursive && !a->e.own_files)
         cli_usage_error("-r takes the images in directories; expected FILE or -T");
 }
@@ -179,5 +194,6 @@ int main(int argc, char **argv)
     a.e.own_files = a.s.count || a.s.list || a.s.tar;
     a.e.attention = attention_of(a.attention);
     check(&a);
+    a.e.tally = open_tally(a.tally);
     return cli_finish(run(&a));
 }

@@ -8,6 +8,8 @@
 #include "cli/die.h"
 #include "front/batch.h"
 #include "front/format.h"
+#include "front/progress.h"
+#include "front/sidecar.h"
 #include "front/stages.h"
 #include "wire/wire.h"
 
@@ -23,11 +25,13 @@ struct ask {
     struct batch_args batch;
     struct opt_list questions;
     struct stages_images images;
-    const char *questions_file, *template;
+    const char *questions_file, *template, *sidecar;
+    bool skip_existing;
     bool raw, json, jsonl, verbose, fail_fast;
     int format;
     struct opt_list prompts; /* the questions in the template, same order */
     struct buf file;         /* the questions file's bytes */
+    struct progress progress;
 };
 
 #define ASK_OPTS                                                                               \
@@ -40,6 +44,10 @@ struct ask {
         OPT_FLAG(struct ask, verbose, 'v', "verbose", "show the pipeline, ready to paste"),    \
         STAGES_GEN_STR(struct ask, gen, num_return_sequences, "num-return-sequences", "N",     \
                        "answers a question"),                                                  \
+        OPT_STR(struct ask, sidecar, 0, "sidecar", "WORD",                                     \
+                "answers beside the images: txt, xmp or xmp:stem"),                            \
+        OPT_FLAG(struct ask, skip_existing, 0, "skip-existing",                                \
+                 "leave out images that have a sidecar"),                                      \
         BATCH_OPTS(struct ask, batch), STAGES_GEN_OPTS(struct ask, gen)
 
 static const struct opt ask_opts[] = {
@@ -121,15 +129,40 @@ static const char *question_of(const struct ask *a, const struct record *rec)
     return NULL;
 }
 
-static int print_answers(struct format *o, const struct ask *a, int fd)
+/* The answer beside its picture. One that appeared meanwhile is as good as one before. */
+static int put_sidecar(struct format *o, const struct ask *a, struct record *rec)
+{
+    enum sidecar kind = sidecar_of(a->sidecar);
+    const char *image, *text;
+    size_t len, n;
+    format_count(o, rec);
+    if (record_is_error(rec))
+        return 0;
+    int got = record_get_str(&image, &len, rec, "path");
+    if (got < 0)
+        got = record_get_bin(&image, &len, rec, "path"); /* no UTF-8 */
+    if (got <= 0 || record_get_str(&text, &n, rec, "text") <= 0)
+        return err_set(ERR_DATA, "%s: no path or no text in the record", record_id(rec));
+    image = arena_strndup(record_mem(rec), image, len);
+    if (!image)
+        return -1;
+    if (a->skip_existing && sidecar_is_there(image, kind))
+        return 0;
+    return sidecar_write(image, kind, text, n, a->batch.overwrite);
+}
+
+static int print_answers(struct format *o, struct ask *a, int fd)
 {
     struct wire_reader *in = wire_reader_new(fd, "the pipeline", NULL);
     struct record rec;
     record_init(&rec);
     int rc = in ? 1 : -1;
     while (rc > 0 && (rc = wire_read(in, &rec)) > 0) {
-        if (format_record(o, &rec, question_of(a, &rec)) < 0)
+        if ((a->sidecar ? put_sidecar(o, a, &rec)
+                        : format_record(o, &rec, question_of(a, &rec))) < 0)
             rc = -1;
+        if (a->progress.begun > 0)
+            progress_step(&a->progress);
         if (rc > 0 && o->errors && a->fail_fast)
             rc = 0;
     }
@@ -209,14 +242,26 @@ static int ask_text(struct buf *out, const struct ask *a)
     return rc < 0 || !buf_str(out) ? -1 : 0;
 }
 
-/* The part's answers into its file, by a pipeline of its own. */
-static int fill_part(struct format *o, struct ask *a)
+static void show(const struct ask *a)
 {
     struct pipeline p;
     pipeline_init(&p);
     make_pipeline(&p, a);
-    if (a->verbose && stages_show(&p) < 0)
+    if (stages_show(&p) < 0)
         cli_die();
+    pipeline_release(&p);
+}
+
+/* All answers where they belong, by a pipeline that a signal ends. */
+static int run_stoppable(struct format *o, struct ask *a, uint64_t images)
+{
+    struct pipeline p;
+    if (a->verbose)
+        show(a);
+    progress_begin(&a->progress, images);
+    a->images.tally = *a->progress.path ? a->progress.path : NULL;
+    pipeline_init(&p);
+    make_pipeline(&p, a);
     pipeline_opt(&p, "-f", "msgpack");
     if (pipeline_start(&p, false) < 0)
         cli_die();
@@ -238,12 +283,11 @@ static int do_part(struct batch *b, struct ask *a, const struct format_keys *key
         return -1;
     batch_images(b, &a->images);
     format_begin(&o);
-    if ((b->images && fill_part(&o, a) < 0) || format_end(&o) < 0 ||
+    if ((b->images && run_stoppable(&o, a, b->images) < 0) || format_end(&o) < 0 ||
         batch_publish(b, o.records, o.errors) < 0)
         return -1;
-    if (a->verbose)
-        cli_warn("%llu images, %llu answers, %llu failed", (unsigned long long)b->images,
-                 (unsigned long long)(o.records - o.errors), (unsigned long long)o.errors);
+    if (b->images)
+        progress_end(&a->progress, o.records - o.errors, "answers", o.errors);
     return o.errors != 0;
 }
 
@@ -261,16 +305,52 @@ static int run_batch(struct ask *a, const struct format_keys *keys)
     if (rc == 0 && a->verbose)
         cli_warn("%s: done before", b.base);
     rc = rc > 0 ? do_part(&b, a, keys) : rc == 0 ? b.errors != 0 : rc;
+    progress_drop(&a->progress);
     batch_close(&b);
     buf_release(&asked);
     release(a);
     return cli_finish(rc);
 }
 
+/* ---- beside the images ---- */
+
+static void check_sidecar(const struct ask *a)
+{
+    if (sidecar_of(a->sidecar) == SIDECAR_NONE)
+        cli_usage_error("--sidecar: '%s', expected txt, xmp or xmp:stem", a->sidecar);
+    if (a->questions.n > 1 || a->gen.num_return_sequences)
+        cli_usage_error("--sidecar: a file holds one answer; expected one question");
+    if (a->batch.out || a->format != FORMAT_TEXT || a->json || a->jsonl || a->gen.stream)
+        cli_usage_error("--sidecar: nothing else is written; expected no -o, -f and --stream");
+    if (a->images.tar)
+        cli_usage_error("--sidecar: no files can lie beside those of --tar");
+}
+
+static int run_sidecars(struct ask *a, const struct format_keys *keys)
+{
+    struct format o = { .kind = FORMAT_TEXT, .keys = *keys, .f = stdout };
+    check_sidecar(a);
+    stages_prepare(&a->common);
+    a->images.skip = a->skip_existing ? a->sidecar : NULL;
+    int rc = run_stoppable(
+        &o, a, a->images.files_from || a->images.recursive ? 0 : (uint64_t)a->images.count);
+    if (rc == 0)
+        progress_end(&a->progress, o.records - o.errors, "answers", o.errors);
+    progress_drop(&a->progress);
+    release(a);
+    return cli_finish(rc < 0 ? rc : o.errors != 0);
+}
+
 static int run(struct ask *a, const struct format_keys *keys)
 {
     if (batch_check(&a->batch) < 0)
         cli_usage_error("%s", err_msg());
+    if ((a->skip_existing || (a->batch.overwrite && !a->batch.out)) && !a->sidecar)
+        cli_usage_error("--%s", a->skip_existing
+                                    ? "skip-existing: expected --sidecar with it"
+                                    : "overwrite: expected -o DIR or --sidecar with it");
+    if (a->sidecar)
+        return run_sidecars(a, keys);
     return a->batch.out ? run_batch(a, keys) : run_now(a, keys);
 }
 

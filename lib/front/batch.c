@@ -28,11 +28,9 @@
 
 int batch_check(const struct batch_args *a)
 {
-    if (!a->out && (a->shard || a->overwrite || a->retry))
+    if (!a->out && (a->shard || a->retry))
         return err_set(ERR_USAGE, "--%s: expected -o DIR with it",
-                       a->shard       ? "shard"
-                       : a->overwrite ? "overwrite"
-                                      : "retry-failed");
+                       a->shard ? "shard" : "retry-failed");
     return 0;
 }
 
@@ -283,9 +281,13 @@ static void sweep(const struct batch *b)
 int batch_open(struct batch *b, const struct batch_args *a, const struct stages_images *im,
                const char *asked, const char *model)
 {
-    const struct source_args s = { im->names, im->count,     im->files_from,
-                                   im->null,  im->recursive, im->tar,
-                                   true };
+    const struct source_args s = { .names = im->names,
+                                   .count = im->count,
+                                   .list = im->files_from,
+                                   .null = im->null,
+                                   .recursive = im->recursive,
+                                   .tar = im->tar,
+                                   .only_names = true };
     b->a = a;
     if (parse_shard(b, a->shard) < 0 || cachedir_mkdirs(a->out, 0777) < 0)
         return -1;

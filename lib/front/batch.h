@@ -31,11 +31,10 @@ struct batch_args {
 #define BATCH_OPTS(S, field)                                                                   \
     OPT_STR(S, field.out, 'o', "output", "DIR", "write files into DIR, for many images"),      \
         OPT_STR(S, field.shard, 0, "shard", "I/N", "only the I-th of N parts, from 0; slurm"), \
-        OPT_FLAG(S, field.overwrite, 0, "overwrite",                                           \
-                 "replace files that were made of others"),                                    \
+        OPT_FLAG(S, field.overwrite, 0, "overwrite", "replace files that were made before"),   \
         OPT_FLAG(S, field.retry, 0, "retry-failed", "do parts again in which images failed")
 
-/* Other options need -o: ERR_USAGE. */
+/* Options other than overwrite need -o: ERR_USAGE. */
 int batch_check(const struct batch_args *a);
 
 struct batch_file {

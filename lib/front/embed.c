@@ -7,6 +7,7 @@
 #include "front/batch.h"
 #include "front/format.h"
 #include "front/model.h"
+#include "front/progress.h"
 #include "front/stages.h"
 #include "store/npy.h"
 #include "store/store.h"
@@ -25,6 +26,7 @@ struct embed {
     struct stages_images images;
     bool verbose;
     int pool;
+    struct progress progress;
 
     FILE *npy;
     int64_t Q, D; /* a row is (D), with itc (Q, D) */
@@ -110,10 +112,12 @@ static int read_rows(struct embed *e, struct format *o, int fd)
     struct record rec;
     record_init(&rec);
     int rc = in ? 1 : -1;
-    while (rc > 0 && (rc = wire_read(in, &rec)) > 0)
+    while (rc > 0 && (rc = wire_read(in, &rec)) > 0) {
         if ((!record_is_error(&rec) && put_row(e, &rec) < 0) ||
             format_record(o, &rec, NULL) < 0)
             rc = -1;
+        progress_step(&e->progress);
+    }
     record_release(&rec);
     wire_reader_free(in);
     return rc;
@@ -131,11 +135,24 @@ static void make_pipeline(struct pipeline *p, const struct embed *e)
     pipeline_arg(p, "--features");
 }
 
-static int fill_part(struct embed *e, struct format *o)
+static void show(const struct embed *e)
 {
     struct pipeline p;
     make_pipeline(&p, e);
-    if ((e->verbose && stages_show(&p) < 0) || pipeline_start(&p, false) < 0)
+    if (stages_show(&p) < 0)
+        cli_die();
+    pipeline_release(&p);
+}
+
+static int fill_part(struct embed *e, struct format *o, uint64_t images)
+{
+    struct pipeline p;
+    if (e->verbose)
+        show(e);
+    progress_begin(&e->progress, images);
+    e->images.tally = *e->progress.path ? e->progress.path : NULL;
+    make_pipeline(&p, e);
+    if (pipeline_start(&p, false) < 0)
         cli_die();
     batch_stop_on_signal(&p);
     int rc = read_rows(e, o, p.out), status = pipeline_wait(&p);
@@ -183,13 +200,11 @@ static int do_part(struct embed *e, struct batch *b)
     if (!e->npy || find_width(e) < 0 || put_header(e) < 0)
         return -1;
     format_begin(&o);
-    if ((b->images && fill_part(e, &o) < 0) || format_end(&o) < 0 || put_header(e) < 0 ||
-        batch_publish(b, o.records, o.errors) < 0)
+    if ((b->images && fill_part(e, &o, b->images) < 0) || format_end(&o) < 0 ||
+        put_header(e) < 0 || batch_publish(b, o.records, o.errors) < 0)
         return -1;
-    if (e->verbose)
-        cli_warn("%llu images, %lld vectors of %lld, %llu failed",
-                 (unsigned long long)b->images, (long long)e->rows, (long long)e->D,
-                 (unsigned long long)o.errors);
+    if (b->images)
+        progress_end(&e->progress, (uint64_t)e->rows, "vectors", o.errors);
     return o.errors != 0;
 }
 
@@ -218,6 +233,7 @@ static int run(struct embed *e)
     if (rc == 0 && e->verbose)
         cli_warn("%s: done before", b.base);
     rc = rc > 0 ? do_part(e, &b) : rc == 0 ? b.errors != 0 : rc;
+    progress_drop(&e->progress);
     batch_close(&b);
     buf_release(&asked);
     free(e->row);

@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #define FILE_BYTES ((size_t)1 << 28) /* of one encoded image */
 #define SIDE_MOST  4096
@@ -365,8 +366,16 @@ void encode_prepare(struct encode *e, struct record *rec, int slot)
 
 /* ---- the batch ---- */
 
+/* For those who show how far it is: what cannot be told is not told. */
+static void tell(const struct encode *e, char what)
+{
+    if (e->a.tally && write(e->a.tally, &what, 1) < 0)
+        err_clear();
+}
+
 static int fail(struct encode *e, struct stage_io *io, int i)
 {
+    tell(e, 'f');
     err_restore(&e->turn[i]->failed);
     return stage_fail(io, e->in[i]);
 }
@@ -495,6 +504,8 @@ static int encode_run(struct encode *e, struct stage_io *io, int from, int n)
             put_embeds(e, e->in[i], item, out, i - from) < 0 ||
             put_looks(e, e->in[i], &maps, i - from) < 0)
             err_save(&item->failed);
+        if (!item->failed.kind)
+            tell(e, 'c');
         if ((item->failed.kind ? fail(e, io, i) : stage_emit(io, e->in[i])) < 0)
             return -1;
     }
@@ -515,6 +526,7 @@ static int settle(struct encode *e, struct stage_io *io, int i)
     if (!past)
         note(e, item, item->embeds);
     e->cached.hits++;
+    tell(e, 'h');
     return stage_emit(io, e->in[i]);
 }
 

@@ -21,6 +21,7 @@ struct encode_args {
     const char *image_size;   /* "N" or "HxW": another size than the checkpoint's, or NULL */
     int max_pixels;           /* 0: as image.h says */
     int jobs;                 /* threads that read and decode ahead; 0: encode_jobs() */
+    int tally;                /* descriptor that gets a letter a picture: h, c or f; 0: none */
     bool no_exif, interpolate, pixels, keep;
     bool inputs;    /* language_model_inputs in place of image_embeds, if the cache has them */
     bool own_files; /* paths come from this command's user, not from a stream */

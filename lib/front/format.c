@@ -209,6 +209,13 @@ int format_record(struct format *o, struct record *rec, const char *prompt)
     return flush(o);
 }
 
+void format_count(struct format *o, struct record *rec)
+{
+    if (record_is_error(rec))
+        note_error(o, rec);
+    o->records++;
+}
+
 int format_end(struct format *o)
 {
     if (o->kind == FORMAT_JSON)

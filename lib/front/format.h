@@ -45,6 +45,9 @@ void format_begin(struct format *o);
 /* prompt: what to show instead of the record's own prompt (the bare question), or NULL. */
 int format_record(struct format *o, struct record *rec, const char *prompt);
 
+/* Counts the record, and prints nothing. */
+void format_count(struct format *o, struct record *rec);
+
 int format_end(struct format *o);
 
 /* One JSON document on a line of standard output; takes the reference. */

@@ -6,6 +6,7 @@
 #include "base/math.h"
 #include "cli/die.h"
 #include "front/names.h"
+#include "front/sidecar.h"
 #include "front/tar.h"
 #include "image/image.h"
 
@@ -36,10 +37,19 @@ struct source {
     struct level *dir;
     struct buf path; /* the present file's */
     struct tar tar;
+    enum sidecar skip;
 };
 
 static int open_all(struct source *s, const struct source_args *a)
 {
+    s->skip = sidecar_of(a->skip);
+    if (a->skip && (s->skip == SIDECAR_NONE || a->tar))
+        return a->tar
+                   ? err_set(ERR_USAGE, "--skip-existing: no files lie beside those of --tar")
+                   : err_set(ERR_USAGE,
+                             "--skip-existing: '%s', expected txt, xmp or "
+                             "xmp:stem",
+                             a->skip);
     if (a->tar && (a->count || a->list || a->recursive))
         return err_set(ERR_USAGE, "--tar: expected no other images, no -T and no -r with it");
     if (a->tar)
@@ -264,28 +274,47 @@ static int next_member(struct source *s, struct record *rec)
     return got;
 }
 
-int source_next(struct source *s, struct record *rec)
+/* ---- files ---- */
+
+/* The next file's path: 1 with *is_stdin set for "-" among the operands, 0, -1. */
+static int next_path(const char **path, bool *is_stdin, struct source *s)
 {
-    if (s->a->tar)
-        return next_member(s, rec);
+    *is_stdin = false;
     for (;;) {
         int got = walk(s);
         if (got < 0)
             return -1;
+        *path = (const char *)s->path.data;
         if (got > 0)
-            return put(rec, (const char *)s->path.data, true);
+            return 1;
         bool operand = s->next < s->a->count;
         const char *name;
         if ((got = next_name(&name, s)) <= 0)
             return got;
-        if (operand && !strcmp(name, "-"))
-            return put_stdin(rec);
+        *path = name;
+        *is_stdin = operand && !strcmp(name, "-");
         int down = s->a->recursive && io_is_dir(name) ? push(s, name) : 0;
         if (down < 0)
             return -1;
         if (!down)
-            return put(rec, name, true);
+            return 1;
     }
+}
+
+int source_next(struct source *s, struct record *rec)
+{
+    const char *path;
+    bool is_stdin;
+    int got;
+    if (s->a->tar)
+        return next_member(s, rec);
+    while ((got = next_path(&path, &is_stdin, s)) > 0) {
+        if (is_stdin)
+            return put_stdin(rec);
+        if (s->skip == SIDECAR_NONE || !sidecar_is_there(path, s->skip))
+            return put(rec, path, true);
+    }
+    return got;
 }
 
 bool source_ready(struct source *s)

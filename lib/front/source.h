@@ -20,6 +20,7 @@ struct source_args {
     const char *tar;  /* --tar: an archive ("-": standard input) in place of all that: those of
                          its files that are images by content or name, by their key */
     bool only_names;  /* of an archive: no bytes */
+    const char *skip; /* leave out files that have such a sidecar (front/sidecar.h), or NULL */
 };
 
 struct source;

@@ -55,6 +55,8 @@ void stages_img_inputs(struct pipeline *p, const struct stages_common *c)
 void stages_images(struct pipeline *p, const struct stages_images *im)
 {
     pipeline_opt(p, "-j", im->jobs);
+    pipeline_opt(p, "--tally", im->tally);
+    pipeline_opt(p, "--skip-existing", im->skip);
     pipeline_opt(p, "--tar", im->tar);
     pipeline_opt(p, "-T", im->files_from);
     if (im->null)

@@ -62,6 +62,7 @@ struct stages_common {
 /* Which images, and how img-encode reads them; as given, NULL for the default. */
 struct stages_images {
     const char *files_from, *tar, *resize, *jobs;
+    const char *skip, *tally; /* what img-encode's --skip-existing and --tally get */
     bool null, recursive;
     char **names; /* operands */
     int count;
