@@ -111,6 +111,10 @@ torture: all $(BUILD)/tests/unit/rpc-sim
 	$(BUILD)/tests/unit/rpc-sim 1000000
 	BUILD=$(BUILD) VQA_REQUESTS=10000 scripts/run-tests tests/net.bats
 
+# Ten thousand kills of eight readers and writers of the cache (five minutes).
+torture-cache: $(BUILD)/tests/unit/cache-kill
+	$(BUILD)/tests/unit/cache-kill 10000
+
 # What a filter elsewhere costs, beside bare sockets (ten seconds); what a second server gives (a minute);
 # what hostile peers cost (two minutes).
 bench-hop bench-scale bench-attack: bench-%: all
@@ -137,7 +141,7 @@ clean:
 	rm -rf build build-san build-clang
 
 FORCE:
-.PHONY: all units test torture bench-hop bench-scale bench-attack check install uninstall clean FORCE
+.PHONY: all units test torture torture-cache bench-hop bench-scale bench-attack check install uninstall clean FORCE
 .SECONDARY:
 
 -include $(LIB_OBJ:.o=.d) $(CMD_SRC:%.c=$(BUILD)/%.d) $(UNIT_SRC:%.c=$(BUILD)/%.d)

@@ -72,9 +72,9 @@ int batch_publish(struct batch *b, uint64_t records, uint64_t errors);
 /* Removes what was not published. */
 void batch_close(struct batch *b);
 
-/* From here on SIGTERM and SIGINT end the pipeline; batch_stopped() tells whether one came, to us
- * or, by the pipeline's status, to a stage: Slurm sends it to all of them, one after the other
- * (ERR_TEMP is set then). */
+/* From here on SIGTERM and SIGINT end the pipeline; batch_stopped() tells whether one came, to
+ * us or, by the pipeline's status, to a stage: Slurm sends it to all of them, one after the
+ * other (ERR_TEMP is set then). */
 void batch_stop_on_signal(const struct pipeline *p);
 bool batch_stopped(int status);
 
