@@ -115,10 +115,19 @@ torture: all $(BUILD)/tests/unit/rpc-sim
 torture-cache: $(BUILD)/tests/unit/cache-kill
 	$(BUILD)/tests/unit/cache-kill 10000
 
+# Ten thousand photos of many formats, some broken; the batch killed a hundred times (ten minutes).
+torture-batch: all
+	PATH=$(CURDIR)/$(BUILD)/bin:$$PATH VQA_DATADIR=$(CURDIR)/share /usr/bin/python3 tests/torture/batch.py 10000 100
+
 # What a filter elsewhere costs, beside bare sockets (ten seconds); what a second server gives (a minute);
 # what hostile peers cost (two minutes).
 bench-hop bench-scale bench-attack: bench-%: all
 	PATH=$(CURDIR)/$(BUILD)/bin:$$PATH /usr/bin/python3 tests/bench/$*.py
+
+# Whether examples/cluster-plan.py predicts what a run on this machine takes (a minute).
+bench-plan: all
+	for i in $$(seq 1000); do echo $(CURDIR)/share/examples/scene-$$((i % 3 + 1)).png; done >$(BUILD)/plan.list
+	PATH=$(CURDIR)/$(BUILD)/bin:$$PATH VQA_DATADIR=$(CURDIR)/share examples/cluster-plan.py --check $(BUILD)/plan.list
 
 check: all
 	scripts/check
@@ -141,7 +150,7 @@ clean:
 	rm -rf build build-san build-clang
 
 FORCE:
-.PHONY: all units test torture torture-cache bench-hop bench-scale bench-attack check install uninstall clean FORCE
+.PHONY: all units test torture torture-cache torture-batch bench-hop bench-scale bench-attack bench-plan check install uninstall clean FORCE
 .SECONDARY:
 
 -include $(LIB_OBJ:.o=.d) $(CMD_SRC:%.c=$(BUILD)/%.d) $(UNIT_SRC:%.c=$(BUILD)/%.d)

@@ -56,6 +56,8 @@ parts_are_whole() {
 reader() {
     pgrep -f "[i]mg-encode .*$PWD/out/"
 }
+# N parts, all but that of the picture that does not come
+done_are() { [ "$(find out -name 'part-*.stats.json' 2>/dev/null | wc -l)" -eq "$1" ]; }
 has_reader() { [ -n "$(reader)" ]; }
 kill_reader() {
     local p
@@ -110,7 +112,7 @@ C
         --log-file="$d/munged.log" --seed-file="$d/munged.seed" && slurmctld -c && slurmd -c -N localhost; } \
         >daemons.log 2>&1 3>&- || skip "Slurm does not start here: $(tail -n 1 daemons.log)"
     local k
-    for ((k = 0; k < 50; k++)); do
+    for ((k = 0; k < 150; k++)); do
         sinfo -h -o %T 2>/dev/null | grep -q idle && return
         sleep 0.2
     done
@@ -119,14 +121,13 @@ C
 
 job() { scontrol show job "$1" | tr ' ' '\n' | sed -n "s/^$2=//p"; } # ID FIELD
 restarted() { [ "$(job "$1" Restarts)" = "$2" ] && has_reader; }
-three_are_done() { [ "$(find out -name 'part-*.stats.json' 2>/dev/null | wc -l)" -eq 3 ]; }
 all_are_done() { [ -z "$(squeue -h -j "$1" 2>/dev/null)" ]; }
 
 @test "Slurm: four tasks of an array, one stopped by its time, killed, and put back: the same bytes as one run" {
     start_slurm
     local id
     id=$(LIST=$PWD/list OUT=$PWD/out sbatch --parsable -o task-%a.out "$repo/examples/slurm/caption.sbatch")
-    until_true 60 three_are_done
+    until_true 60 done_are 3
     until_true 20 has_reader
     scancel --signal=TERM "${id}_2" # as Slurm does a minute before the time is up
     until_true 60 restarted "${id}_2" 1
@@ -180,7 +181,8 @@ C
     local st=0 job
     N=8 "$repo/examples/parallel/caption.sh" list out 2/one 2/two >log.out 2>&1 3>&- &
     job=$!
-    until_true 60 has_reader
+    until_true 60 done_are 7
+    until_true 20 has_reader
     kill_reader
     wait $job || { st=$?; cat log.out; }
     [ $st -eq 0 ]
@@ -193,4 +195,27 @@ C
     before=$(stat -c %Y out/part-*)
     status_is 0 env N=8 "$repo/examples/parallel/caption.sh" list out 2/one 2/two
     [ "$before" = "$(stat -c %Y out/part-*)" ]
+}
+
+# plan OPTION... - rows of the table of cluster-plan.py for one perfect node, but for the options
+plan() {
+    "$repo/examples/cluster-plan.py" --nodes 1 --mtbf-h 0 --slow 0 --spread 0 --list-s 0 --fs-ms 0 --image-mb 0 --runs 4 "$@" |
+        tail -n +3
+}
+
+@test "cluster-plan.py: one perfect node by arithmetic; the same numbers again; what failures, stragglers and disks cost" {
+    local one=(--images 36000 --full-ms 100 --start-s 36)
+    [ "$(plan "${one[@]}" --parts 36000 3600 | awk '{ print $2, $3, $5 }')" = $'1 1.01 1.0\n10 1.10 1.1' ]
+    [ "$(plan "${one[@]}" --parts 36000 --image-mb 400 --fs-gbs 2 | awk '{ print $3 }')" = 2.01 ] # a disk that is slower
+    [ "$(plan "${one[@]}" --parts 3600 --nodes 10 | awk '{ print $3 }')" = 0.11 ]
+    [ "$(plan "${one[@]}" --parts 3600 --slow 1 --slow-by 3 | awk '{ print $3 }')" = 3.30 ]
+    plan --images 1000000 --nodes 16 --mtbf-h 20 --slow 0.1 --spread 0.1 --parts 1000 100000 >a
+    plan --images 1000000 --nodes 16 --mtbf-h 20 --slow 0.1 --spread 0.1 --parts 1000 100000 >b
+    cmp a b
+    awk '{ lost[NR] = $7 } END { exit !(lost[1] > 0 && lost[2] > 10 * lost[1]) }' a # large parts lose more
+    head -8 list >few
+    status_is 0 "$repo/examples/cluster-plan.py" --measure few --images 1000 --parts 100
+    [[ $output == "1000 pictures, 32 nodes: a picture "* ]]
+    status_is 1 "$repo/examples/cluster-plan.py" --measure /dev/null
+    [[ $stderr == *"/dev/null: 0 pictures, expected at least 8"* ]]
 }
