@@ -7,7 +7,9 @@
 #include "base/io.h"
 #include "cli/die.h"
 #include "front/batch.h"
+#include "front/explain.h"
 #include "front/format.h"
+#include "front/input.h"
 #include "front/progress.h"
 #include "front/sidecar.h"
 #include "front/stages.h"
@@ -25,7 +27,7 @@ struct ask {
     struct batch_args batch;
     struct opt_list questions;
     struct stages_images images;
-    const char *questions_file, *template, *sidecar;
+    const char *questions_file, *template, *sidecar, *explain;
     bool skip_existing;
     bool raw, json, jsonl, verbose, fail_fast;
     int format;
@@ -41,6 +43,8 @@ struct ask {
         OPT_FLAG(struct ask, json, 0, "json", "one JSON document"),                            \
         OPT_FLAG(struct ask, jsonl, 0, "jsonl", "one JSON object a line"),                     \
         OPT_FLAG(struct ask, fail_fast, 0, "fail-fast", "stop at the first image that fails"), \
+        OPT_MAYBE(struct ask, explain, "explain", "FILE",                                      \
+                  "a page that shows how it came about"),                                      \
         OPT_FLAG(struct ask, verbose, 'v', "verbose", "show the pipeline, ready to paste"),    \
         STAGES_GEN_STR(struct ask, gen, num_return_sequences, "num-return-sequences", "N",     \
                        "answers a question"),                                                  \
@@ -197,9 +201,8 @@ static void release(struct ask *a)
     buf_release(&a->file);
 }
 
-static int run_now(struct ask *a, const struct format_keys *keys)
+static struct format output(const struct ask *a, const struct format_keys *keys)
 {
-    struct pipeline p;
     struct format o = { .kind = a->format, .named = many(a), .keys = *keys, .f = stdout };
     if (a->json)
         o.kind = FORMAT_JSON;
@@ -207,6 +210,59 @@ static int run_now(struct ask *a, const struct format_keys *keys)
         o.kind = FORMAT_JSONL;
     if (o.kind == FORMAT_MSGPACK)
         cli_usage_error("--format msgpack: run the stages themselves (see --verbose)");
+    return o;
+}
+
+/* ---- with a page that explains ---- */
+
+/* The answers, and then the page, from the files of the stages. */
+static int show_explained(struct format *o, struct ask *a, const struct explain *e)
+{
+    struct input in;
+    char path[96];
+    const char *page = *a->explain ? a->explain : EXPLAIN_PAGE;
+    explain_path(path, sizeof path, e, EXPLAIN_TEXT);
+    if (input_open(&in, path) < 0)
+        return -1;
+    format_begin(o);
+    int rc = print_answers(o, a, in.fd);
+    if (format_end(o) < 0)
+        rc = -1;
+    input_close(&in);
+    if (rc < 0 || o->errors == o->records)
+        return rc;
+    rc = explain_page_write(e, page);
+    if (rc == 0 && !*a->explain)
+        cli_warn("%s", page);
+    return rc;
+}
+
+static int run_explained(struct ask *a, const struct format_keys *keys)
+{
+    struct format o = output(a, keys);
+    struct explain e = { .common = &a->common,
+                         .gen = &a->gen,
+                         .images = &a->images,
+                         .prompts = &a->prompts,
+                         .questions = a->questions.v,
+                         .verbose = a->verbose };
+    if (a->gen.stream || a->batch.out || a->sidecar)
+        cli_usage_error("--explain: expected no --stream, -o or --sidecar with it");
+    if (many(a) || a->images.count != 1)
+        cli_usage_error("--explain is about one picture; expected one IMAGE");
+    int status = explain_run(&e);
+    int rc = status < 0 || status > 1 ? status : show_explained(&o, a, &e);
+    explain_close(&e);
+    release(a);
+    return outcome(&o, rc < 0 ? -1 : 0, status < 0 ? 0 : status);
+}
+
+/* ---- now ---- */
+
+static int run_now(struct ask *a, const struct format_keys *keys)
+{
+    struct pipeline p;
+    struct format o = output(a, keys);
     stages_prepare(&a->common);
     pipeline_init(&p);
     make_pipeline(&p, a);
@@ -349,6 +405,8 @@ static int run(struct ask *a, const struct format_keys *keys)
         cli_usage_error("--%s", a->skip_existing
                                     ? "skip-existing: expected --sidecar with it"
                                     : "overwrite: expected -o DIR or --sidecar with it");
+    if (a->explain)
+        return run_explained(a, keys);
     if (a->sidecar)
         return run_sidecars(a, keys);
     return a->batch.out ? run_batch(a, keys) : run_now(a, keys);

@@ -256,14 +256,9 @@ static int matrix_panel(struct panels *p, struct plot_panel *panel, struct recor
     return panel->rows == 1 ? name_row(p, panel, rec) : 0;
 }
 
-/* The level that was there before the processor came. */
 static unsigned char level(double v, const struct image_processor *p, int c, bool raw)
 {
-    if (!raw && p->do_normalize)
-        v = v * p->std[c] + p->mean[c];
-    if (!raw && p->do_rescale)
-        v /= p->rescale_factor;
-    return (unsigned char)(isnan(v) ? 255 : v < 0 ? 0 : v > 255 ? 255 : lrint(v));
+    return raw ? image_level(&(struct image_processor){ 0 }, v, c) : image_level(p, v, c);
 }
 
 static int rgb_panel(struct panels *p, struct plot_panel *panel, const struct plot_values *v,

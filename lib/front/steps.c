@@ -300,12 +300,13 @@ static int put_times(struct buf *out, const struct steps *s, const struct steps_
         return -1;
     if (t.steps == 0)
         return buf_puts(out, "\n");
-    return buf_printf(
-        out,
-        "; then %d steps in %.1f ms, %.1f a second\n  weights: %.2f MB a step, "
-        "%.2f GB/s; this machine reads %.2f GB/s\n",
-        t.steps, t.decode * 1e3, rate(t.steps, t.decode), (double)of->step_bytes / 1e6,
-        rate((double)of->step_bytes * t.steps, t.decode) / 1e9, s->bandwidth / 1e9);
+    return buf_printf(out,
+                      "; then %d step%s in %.1f ms, %.1f a second\n  weights: %.2f MB a step, "
+                      "%.2f GB/s; this machine reads %.2f GB/s\n",
+                      t.steps, t.steps == 1 ? "" : "s", t.decode * 1e3, rate(t.steps, t.decode),
+                      (double)of->step_bytes / 1e6,
+                      rate((double)of->step_bytes * t.steps, t.decode) / 1e9,
+                      s->bandwidth / 1e9);
 }
 
 static int put_table(struct buf *out, const struct steps *s, const struct steps_prompt *p,

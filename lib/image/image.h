@@ -11,6 +11,7 @@
 #define IMAGE_IMAGE_H
 
 #include "base/arena.h"
+#include "base/buf.h"
 #include "tensor/tensor.h"
 
 struct image {
@@ -74,5 +75,13 @@ int image_resize(unsigned char *dst, const struct image_processor *p, const stru
  * backend of the same name does it, to the bit. */
 int image_pixel_values(struct tensor *out, const struct image_processor *p,
                        const struct image *im, struct arena *mem);
+
+/* The level 0 to 255 that the processor made v of channel c of; what lies beyond is cut off. */
+unsigned char image_level(const struct image_processor *p, double v, int c);
+
+/* ---- to bytes ---- */
+
+/* Appends a PNG of w * h pixels of 3 channels (RGB) or 4 (and how opaque). */
+int image_write_png(struct buf *out, const unsigned char *pixels, int w, int h, int channels);
 
 #endif

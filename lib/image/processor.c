@@ -235,3 +235,12 @@ int image_pixel_values(struct tensor *out, const struct image_processor *p,
         *out = tensor_3d(to - 3 * count, DT_F32, 3, p->height, p->width);
     return rc;
 }
+
+unsigned char image_level(const struct image_processor *p, double v, int c)
+{
+    if (p->do_normalize)
+        v = v * p->std[c] + p->mean[c];
+    if (p->do_rescale)
+        v /= p->rescale_factor;
+    return (unsigned char)(isnan(v) ? 255 : v < 0 ? 0 : v > 255 ? 255 : lrint(v));
+}

@@ -1,7 +1,9 @@
-/* stb.c - stb_image, for PNG alone. It runs behind png.c, which has checked every chunk, and
- * with bounded, cleared memory: a deflate stream longer than its image, or an image that leaves
- * pixels unset, gets nothing of ours. Its warnings are off. */
+/* stb.c - stb_image and stb_image_write, for PNG alone. The first runs behind png.c, which has
+ * checked every chunk, and with bounded, cleared memory: a deflate stream longer than its
+ * image, or an image that leaves pixels unset, gets nothing of ours. Its warnings are off. */
 #include "image/codec.h"
+
+#include "base/err.h"
 
 #include <stdlib.h>
 
@@ -36,4 +38,30 @@ unsigned char *image_stb_png(int *w, int *h, const unsigned char *p, size_t n, i
     unsigned char *px = stbi_load_from_memory(p, (int)n, w, h, &in_file, channels);
     *why = px ? NULL : stbi_failure_reason();
     return px;
+}
+
+/* ---- writing ---- */
+
+#define STBI_WRITE_NO_STDIO 1
+#define STB_IMAGE_WRITE_STATIC
+#define STB_IMAGE_WRITE_IMPLEMENTATION
+#include <stb_image_write.h>
+
+struct stb_sink {
+    struct buf *out;
+    int rc;
+};
+
+static void stb_put(void *ctx, void *p, int n)
+{
+    struct stb_sink *s = ctx;
+    s->rc = buf_append(s->out, p, (size_t)n);
+}
+
+int image_write_png(struct buf *out, const unsigned char *pixels, int w, int h, int channels)
+{
+    struct stb_sink s = { out, -1 };
+    if (!stbi_write_png_to_func(stb_put, &s, w, h, channels, pixels, w * channels))
+        return err_nomem("a PNG");
+    return s.rc;
 }
