@@ -35,7 +35,7 @@ struct plot_values {
 };
 
 /* At most PLOT_VALUES_MAX of them; s NULL: all. */
-#define PLOT_VALUES_MAX ((int64_t)1 << 24)
+#define PLOT_VALUES_MAX ((int64_t)1 << 28)
 int plot_values_take(struct plot_values *out, struct tensor t, const struct plot_slice *s,
                      struct arena *mem);
 

@@ -5,8 +5,9 @@
 #include <math.h>
 #include <string.h>
 
-#define TEXT_CELLS 64 /* a matrix with more rows or columns has no numbers in its cells */
-#define DOTS_CELLS 64 /* a line with more points has no dots on it */
+#define TEXT_CELLS 64   /* a matrix with more rows or columns has no numbers in its cells */
+#define SIDE_MOST  1200 /* a larger picture is made smaller: nobody sees more on a page */
+#define DOTS_CELLS 64   /* a line with more points has no dots on it */
 
 /* matplotlib's cycle; three series are the channels of a picture. */
 static const char *const cycle[] = { "1f77b4", "ff7f0e", "2ca02c", "d62728", "9467bd",
@@ -122,9 +123,37 @@ static int put_bar(struct buf *out, const struct plot_panel *p)
                   : buf_puts(out, "unset colorbox\n");
 }
 
+/* The mean of k by k pixels at (x, y), fewer at the rim. */
+static void mean_pixel(unsigned char mean[3], const struct plot_panel *p, int64_t x, int64_t y,
+                       int64_t k)
+{
+    int64_t sum[3] = { 0 }, n = 0;
+    for (int64_t j = y; j < y + k && j < p->height; j++)
+        for (int64_t i = x; i < x + k && i < p->width; i++, n++)
+            for (int c = 0; c < 3; c++)
+                sum[c] += p->rgb[3 * (j * p->width + i) + c];
+    for (int c = 0; c < 3; c++)
+        mean[c] = (unsigned char)((sum[c] + n / 2) / n);
+}
+
+static int put_pixels(struct buf *out, const struct plot_panel *p, int64_t k)
+{
+    if (k == 1)
+        return buf_append(out, p->rgb, (size_t)(p->width * p->height) * 3);
+    for (int64_t y = 0; y < p->height; y += k)
+        for (int64_t x = 0; x < p->width; x += k) {
+            unsigned char mean[3];
+            mean_pixel(mean, p, x, y, k);
+            if (buf_append(out, mean, 3) < 0)
+                return -1;
+        }
+    return 0;
+}
+
 static int put_image(struct buf *out, const struct plot_panel *p, bool bare)
 {
     double aspect = (double)p->height / (double)p->width;
+    int64_t k = ((p->width > p->height ? p->width : p->height) - 1) / SIDE_MOST + 1;
     bool square = bare || (aspect > 0.2 && aspect < 5);
     if (buf_printf(out,
                    "set xrange [-0.5:%lld.5]\nset yrange [%lld.5:-0.5]\nset size %s\n"
@@ -135,9 +164,11 @@ static int put_image(struct buf *out, const struct plot_panel *p, bool bare)
     if (!bare && (put_tics(out, p) < 0 || put_bar(out, p) < 0))
         return -1;
     int rc = buf_printf(out,
-                        "plot '-' binary endian=little array=(%lld,%lld) format='%%uchar' "
-                        "with rgbimage%s",
-                        (long long)p->width, (long long)p->height,
+                        "plot '-' binary endian=little array=(%lld,%lld) dx=%lld dy=%lld "
+                        "origin=(%g,%g) format='%%uchar' with rgbimage%s",
+                        (long long)((p->width + k - 1) / k),
+                        (long long)((p->height + k - 1) / k), (long long)k, (long long)k,
+                        (double)(k - 1) / 2, (double)(k - 1) / 2,
                         p->bar && !bare ? ", NaN with points palette" : "");
     bool numbers = !bare && has_numbers(p) && finite_cells(p);
     if (rc == 0 && numbers)
@@ -147,8 +178,7 @@ static int put_image(struct buf *out, const struct plot_panel *p, bool bare)
                         "using 1:2:(sprintf('%%.5g',$3)):4 with labels font ',8' "
                         "tc rgb variable",
                         (long long)finite_cells(p));
-    if (rc < 0 || buf_putc(out, '\n') < 0 ||
-        buf_append(out, p->rgb, (size_t)(p->width * p->height) * 3) < 0)
+    if (rc < 0 || buf_putc(out, '\n') < 0 || put_pixels(out, p, k) < 0)
         return -1;
     return (numbers && put_numbers(out, p) < 0) ? -1 : buf_putc(out, '\n');
 }

@@ -118,6 +118,24 @@ static int plan(struct walk *w, struct plot_values *out, struct tensor t,
     return 0;
 }
 
+/* Counts places up, the last axis fastest. */
+static void gather(double *to, struct tensor t, const struct walk *w, int64_t count)
+{
+    int64_t at[TENSOR_DIMS] = { 0 }, place = 0;
+    for (int i = 0; i < TENSOR_DIMS; i++)
+        place += w->from[i] * w->stride[i];
+    for (int64_t n = 0; n < count; n++) {
+        to[n] = tensor_at(t, place);
+        for (int i = TENSOR_DIMS - 1; i >= 0; i--) {
+            place += w->step[i] * w->stride[i];
+            if (++at[i] < w->count[i])
+                break;
+            place -= w->count[i] * w->step[i] * w->stride[i];
+            at[i] = 0;
+        }
+    }
+}
+
 int plot_values_take(struct plot_values *out, struct tensor t, const struct plot_slice *s,
                      struct arena *mem)
 {
@@ -138,16 +156,7 @@ int plot_values_take(struct plot_values *out, struct tensor t, const struct plot
     double *to = out->v = arena_alloc(mem, (size_t)out->count * sizeof *to);
     if (!to)
         return -1;
-    int64_t at[TENSOR_DIMS];
-    for (int64_t n = 0; n < out->count; n++) {
-        int64_t rest = n, place = 0;
-        for (int i = TENSOR_DIMS - 1; i >= 0; i--) {
-            at[i] = rest % w.count[i];
-            rest /= w.count[i];
-            place += (w.from[i] + at[i] * w.step[i]) * w.stride[i];
-        }
-        to[n] = tensor_at(t, place);
-    }
+    gather(to, t, &w, out->count);
     summarize(out);
     return 0;
 }
