@@ -129,6 +129,11 @@ bench-plan: all
 	for i in $$(seq 1000); do echo $(CURDIR)/share/examples/scene-$$((i % 3 + 1)).png; done >$(BUILD)/plan.list
 	PATH=$(CURDIR)/$(BUILD)/bin:$$PATH VQA_DATADIR=$(CURDIR)/share examples/cluster-plan.py --check $(BUILD)/plan.list
 
+# A training run killed 200 times on one thread and 200 times on two, and resumed each time (five
+# minutes).
+torture-train: all
+	BUILD=$(BUILD) VQA_KILLS=200 scripts/run-tests qformer-train
+
 check: all
 	scripts/check
 
@@ -150,7 +155,7 @@ clean:
 	rm -rf build build-san build-clang
 
 FORCE:
-.PHONY: all units test torture torture-cache torture-batch bench-hop bench-scale bench-attack bench-plan check install uninstall clean FORCE
+.PHONY: all units test torture torture-cache torture-batch torture-train bench-hop bench-scale bench-attack bench-plan check install uninstall clean FORCE
 .SECONDARY:
 
 -include $(LIB_OBJ:.o=.d) $(CMD_SRC:%.c=$(BUILD)/%.d) $(UNIT_SRC:%.c=$(BUILD)/%.d)

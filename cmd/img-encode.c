@@ -46,6 +46,8 @@ static const struct opt opts[] = {
             "refuse larger images (178956970)"),
     OPT_FLAG(struct args, e.interpolate, 0, "interpolate", "positions for other image sizes"),
     OPT_STR(struct args, e.image_size, 0, "image-size", "SIZE", "N or HxW, not the model's"),
+    OPT_FLAG(struct args, e.no_post_layernorm, 0, "no-post-layernorm",
+             "image_embeds before the last norm, to train"),
     OPT_CHOICE(struct args, e.dtype, 0, "dtype", "WORD", dtype_words, "f32 (default) or f16"),
     OPT_MAYBE(struct args, attention, "attention", "full",
               "add where patches look; full: every map"),

@@ -106,7 +106,8 @@ static int write_facts(struct buf *out, const struct encode *e)
                    image_libraries(libraries, sizeof libraries), e->a.alpha, !e->a.no_exif,
                    (long long)e->a.max_pixels) < 0 ||
         buf_printf(out, "gives image_embeds %s, interpolate %d\n",
-                   e->a.dtype == ENCODE_F16 ? "f16" : "f32", e->a.interpolate) < 0)
+                   e->a.dtype == ENCODE_F16 ? "f16" : "f32", e->a.interpolate) < 0 ||
+        (e->a.no_post_layernorm && buf_puts(out, "before post_layernorm\n") < 0))
         return -1;
     return buf_str(out) ? 0 : -1;
 }
@@ -133,6 +134,8 @@ static int load(struct encode *e)
 {
     if (!e->vit)
         e->vit = vit_open(e->compute.store, &e->compute.weights);
+    if (e->vit && e->a.no_post_layernorm)
+        vit_skip_post_layernorm(e->vit);
     return e->vit ? 0 : -1;
 }
 
@@ -564,6 +567,29 @@ int encode_step(struct encode *e, struct stage_io *io, struct record **in, int n
         if ((done ? settle(e, io, i) : compute(e, io, i, run)) < 0)
             return -1;
     }
+    return 0;
+}
+
+int encode_one(struct tensor *image_embeds, struct encode *e, struct record *rec)
+{
+    struct encode_item *item = e->turn[0] = &e->item[0];
+    struct tensor all;
+    encode_prepare(e, rec, 0);
+    if (item->failed.kind) {
+        err_restore(&item->failed);
+        return -1;
+    }
+    if (item->hit) {
+        *image_embeds = item->embeds;
+        return 0;
+    }
+    if (ready(e) < 0 || forward(&all, e, 0, 1) < 0)
+        return -1;
+    *image_embeds = tensor_2d(all.data, DT_F32, all.dim[1], all.dim[2]);
+    if (tensor_check_finite(*image_embeds, "image_embeds") < 0)
+        return -1;
+    if (item->keyed)
+        cache_put(e->cached.cache, &item->key, "image_embeds", *image_embeds);
     return 0;
 }
 

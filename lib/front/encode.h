@@ -23,8 +23,9 @@ struct encode_args {
     int jobs;                 /* threads that read and decode ahead; 0: encode_jobs() */
     int tally;                /* descriptor that gets a letter a picture: h, c or f; 0: none */
     bool no_exif, interpolate, pixels, keep;
-    bool inputs;    /* language_model_inputs in place of image_embeds, if the cache has them */
-    bool own_files; /* paths come from this command's user, not from a stream */
+    bool inputs; /* language_model_inputs in place of image_embeds, if the cache has them */
+    bool no_post_layernorm; /* image_embeds as the Q-Former's trainer takes them */
+    bool own_files;         /* paths come from this command's user, not from a stream */
 };
 
 enum { ENCODE_F32, ENCODE_F16 };
@@ -67,6 +68,10 @@ void encode_close(struct encode *e);
 /* stage.h's prepare, and its step for up to a.m.batch records. */
 void encode_prepare(struct encode *e, struct record *rec, int slot);
 int encode_step(struct encode *e, struct stage_io *io, struct record **in, int n);
+
+/* The image_embeds (S, E) of one picture, from the cache or computed: what the steps above give
+ * for it, for a caller that runs no stage. Valid until the next call; rec stays as it is. */
+int encode_one(struct tensor *image_embeds, struct encode *e, struct record *rec);
 
 /* For --verbose: what the cache had, and how much of the time the encoder computed. */
 void encode_report(const struct encode *e);

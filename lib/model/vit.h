@@ -26,6 +26,10 @@ int vit_hidden_size(const struct vit *v); /* D */
 int vit_forward(struct tensor *image_embeds, const struct vit *v, struct nn *nn,
                 struct tensor pixel_values, bool interpolate);
 
+/* From now on image_embeds come before the post_layernorm: what a trainer needs that trains
+ * this norm with the Q-Former (LAVIS's ln_vision). */
+void vit_skip_post_layernorm(struct vit *v);
+
 /* For tests: called with the (B, T, D) hidden state before layer 0 and after each layer. */
 typedef void vit_watch(void *ctx, int layer, struct tensor hidden);
 void vit_set_watch(struct vit *v, vit_watch *watch, void *ctx);

@@ -134,11 +134,6 @@ const struct safetensors_entry *weights_find(const struct weights *w, const char
     return found ? *found : NULL;
 }
 
-const struct safetensors_entry *weights_at(const struct weights *w, size_t i)
-{
-    return i < w->count ? w->entry[i] : NULL;
-}
-
 /* Every tensor of the index is in the file the index says. */
 static int check_index(const struct weights *w, const json_t *map)
 {
@@ -287,6 +282,11 @@ size_t weights_digest_part(struct sha256 *h, const struct weights *w, const char
             n++;
         }
     return n;
+}
+
+const struct safetensors_entry *weights_at(const struct weights *w, size_t i)
+{
+    return i < w->count ? w->entry[i] : NULL;
 }
 
 void weights_digest(struct sha256 *h, const struct weights *w)

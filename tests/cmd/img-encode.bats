@@ -369,3 +369,23 @@ print(few, many)
 sys.exit(many > few + 2000)
 P
 }
+
+@test "--no-post-layernorm: the same but for the last norm, and kept apart in the cache" {
+    M=$PWD/model
+    python3 "$repo/tests/lib/retrieval.py" "$M"
+    pictures=("$repo"/share/examples/scene-[12].png)
+    img-encode -m "$M" --cache=c "${pictures[@]}" >after
+    img-encode -m "$M" --cache=c --no-post-layernorm "${pictures[@]}" >before
+    [ "$(VQA_CACHE=c vqa cache ls | awk '{ n += $3 } END { print n }')" -eq 4 ]
+    img-encode -m "$M" --cache=c --no-post-layernorm "${pictures[@]}" | cmp - before
+    PYTHONPATH=$repo/tests/lib python3 - "$M" <<'P'
+import sys, golden, numpy as np, msgpack_numpy as m
+w = golden.load(sys.argv[1] + "/model.safetensors")
+get = lambda f: [r["image_embeds"] for r in m.Unpacker(open(f, "rb"), max_buffer_size=0) if "id" in r]
+for x, y in zip(get("before"), get("after")):
+    z = (x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + 1e-6)
+    z = z * w["vision_model.post_layernorm.weight"] + w["vision_model.post_layernorm.bias"]
+    assert np.abs(z - y).max() < 1e-5, np.abs(z - y).max()
+    assert np.abs(x - y).max() > 0.1
+P
+}
