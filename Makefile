@@ -92,6 +92,12 @@ $(BUILD)/tests/bench/%: $(BUILD)/tests/bench/%.o $(ARCHIVE)
 	$(SAY) LD $@
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $< $(ARCHIVE) $(LIBS)
 
+# What a hit of the cache costs, beside LMDB (liblmdb-dev) and cat: 10 s.
+$(BUILD)/tests/bench/cache-hit: SOCKETS = -llmdb
+bench-cache: $(BUILD)/tests/bench/cache-hit
+	$<
+.PHONY: bench-cache
+
 # Changed flags rebuild everything; unchanged ones nothing.
 FLAGS := $(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS)
 $(BUILD)/flags: TEXT = $(FLAGS)
