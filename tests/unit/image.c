@@ -248,6 +248,66 @@ static int decode_text(const char *s, size_t n, const struct image_limits *lim)
 
 #define TEXT(s) s, sizeof(s) - 1
 
+/* What Pillow 13 opens and is not read here: how such files begin. (IMT and SPIDER begin in no
+ * way of their own.) */
+static void test_pillows(void)
+{
+    static const struct {
+        const char *head, *name;
+        size_t n, at;
+    } head[] = {
+#define HEAD(name, at, s) { s, name, sizeof(s) - 1, at }
+        HEAD("AVIF", 4, "ftypavis"),
+        HEAD("BLP", 0, "BLP2"),
+        HEAD("BUFR", 0, "BUFR"),
+        HEAD("cursor", 0, "\0\0\2\0\1\0\x20\x20"),
+        HEAD("DCX", 0, "\xb1\x68\xde\x3a"),
+        HEAD("DDS", 0, "DDS "),
+        HEAD("DIB", 0, "\x28\0\0\0\2\0\0\0\2\0\0\0\1\0\x18\0"),
+        HEAD("PostScript", 0, "%!PS-Adobe-3.0 EPSF"),
+        HEAD("PostScript", 0, "\xc5\xd0\xd3\xc6"),
+        HEAD("FITS", 0, "SIMPLE  ="),
+        HEAD("FLI", 0, "\0\0\0\0\x12\xaf\1\0\2\0\2\0\x08\0\3\0"),
+        HEAD("FTEX", 0, "FTEX"),
+        HEAD("GIMP brush", 20, "GIMP"),
+        HEAD("GRIB", 0, "GRIB"),
+        HEAD("HDF5", 0, "\x89HDF\r\n\x1a\n"),
+        HEAD("icon", 0, "icns"),
+        HEAD("icon", 0, "\0\0\1\0"),
+        HEAD("IM", 0, "Image type: RGB image\r\n"),
+        HEAD("IPTC", 0, "\x1c\1\x5a"),
+        HEAD("JPEG 2000", 4, "jP  \r\n"),
+        HEAD("McIdas", 0, "\0\0\0\0\0\0\0\4"),
+        HEAD("video", 0, "\0\0\1\xb3"),
+        HEAD("MSP", 0, "LinS"),
+        HEAD("Kodak Photo CD", 2048, "PCD_"),
+        HEAD("PCX", 0, "\x0a\5\1\x08"),
+        HEAD("PIXAR", 0, "\200\350\0\0"),
+        HEAD("PFM", 0, "Pf\n2 2\n"),
+        HEAD("plain PNM", 0, "P3\n2 2\n"),
+        HEAD("Photoshop", 0, "8BPS"),
+        HEAD("QOI", 0, "qoif"),
+        HEAD("SGI", 0, "\1\xda"),
+        HEAD("Sun raster", 0, "\x59\xa6\x6a\x95"),
+        HEAD("TGA", 0, "\0\0\2\0\0\0\0\0\0\0\0\0\2\0\2\0\x18\0"),
+        HEAD("TIFF", 0, "MM\0+"),
+        HEAD("WMF", 0, "\xd7\xcd\xc6\x9a"),
+        HEAD("EMF", 40, " EMF"),
+        HEAD("XBM", 0, "#define im_width 2\n"),
+        HEAD("XPM", 0, "/* XPM */"),
+        HEAD("XV thumbnail", 0, "P7 332\n"),
+#undef HEAD
+    };
+    for (size_t i = 0; i < sizeof head / sizeof *head; i++) {
+        char file[2100] = "", want[64];
+        memset(file, 'x', head[i].at);
+        memcpy(file + head[i].at, head[i].head, head[i].n);
+        snprintf(want, sizeof want, "%s, not read here; ", head[i].name);
+        fails(decode_text(file, sizeof file, NULL), ERR_DATA, want);
+    }
+    ok(!image_is(TEXT("#define X 1\n#include <stdio.h>\n")), "a C header is no XBM");
+}
+
 static void test_named(void)
 {
     fails(decode_text(TEXT("\0\0\0\x18"
@@ -269,6 +329,7 @@ static void test_named(void)
     fails(decode_text(TEXT("%PDF-1.4"), NULL), ERR_DATA, "PDF, not read here");
     fails(decode_text(TEXT("version https://git-lfs.github.com/spec/v1\n"), NULL), ERR_DATA,
           "git-lfs pointer, not read here; fetch the file it stands for: git lfs pull");
+    test_pillows();
     fails(decode_text(TEXT("P5 2 2 0\n1234"), NULL), ERR_DATA, "PNM: maximum 0");
     fails(decode_text(TEXT("P6 -1 2 255\n1234"), NULL), ERR_DATA, "PNM: width is not a number");
     fails(decode_text(TEXT("BM........\x36\0\0\0\x28\0\0\0\1\0\0\0\1\0\0\0\1\0\x20\0\4\0"
