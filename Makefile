@@ -60,6 +60,8 @@ $(BUILD)/lib/kern/avx2.o: EXTRA = $(AVX2)
 $(BUILD)/lib/kern/avxvnni.o: EXTRA = $(AVX2) -mavxvnni
 $(BUILD)/lib/kern/avx512.o: EXTRA = $(AVX512)
 $(BUILD)/lib/kern/avx512vnni.o: EXTRA = $(AVX512) -mavx512vnni
+# Loops over rows and columns, which -O2 leaves as they are.
+$(BUILD)/lib/nn/back_%.o $(BUILD)/lib/train/%.o: EXTRA = $(if $(SAN),,-O3)
 # Another PREFIX is another path in one file.
 $(BUILD)/lib/cli/env.o: EXTRA = -DVQA_DATADIR='"$(DATADIR)"'
 $(BUILD)/lib/cli/env.o: $(BUILD)/datadir

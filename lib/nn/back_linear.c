@@ -90,12 +90,11 @@ struct act {
     float *dx;
 };
 
-/* d/dx of x Phi(x): Phi(x) + x phi(x). */
-static float gelu_slope(float x)
+/* d/dx of y = x Phi(x): Phi(x) + x phi(x), Phi being known from y. */
+static float gelu_slope(float x, float y)
 {
-    double v = (double)x;
-    return (float)(0.5 * erfc(-v * 0.70710678118654752) +
-                   v * 0.39894228040143268 * exp(-0.5 * v * v));
+    float below = fabsf(x) < 1e-3f ? 0.5f + 0.398942280f * x : y / x;
+    return below + x * 0.398942280f * expf(-0.5f * x * x);
 }
 
 static float quick_gelu_slope(float x)
@@ -107,11 +106,11 @@ static float quick_gelu_slope(float x)
 static int act_range(void *ctx, int64_t begin, int64_t end, int worker)
 {
     const struct act *a = ctx;
-    const float *x = a->x.data;
+    const float *x = a->x.data, *y = a->y.data;
     (void)worker;
     for (int64_t i = begin; i < end; i++)
         a->dx[i] += a->dy[i] * (a->act == NN_RELU   ? (float)(x[i] > 0)
-                                : a->act == NN_GELU ? gelu_slope(x[i])
+                                : a->act == NN_GELU ? gelu_slope(x[i], y[i])
                                                     : quick_gelu_slope(x[i]));
     return 0;
 }

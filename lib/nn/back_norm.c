@@ -21,17 +21,30 @@ struct norm {
     int64_t rows, D;
 };
 
+/* Sums in LANES parts, which the compiler may keep in one register. */
+#define LANES 8
+
+static double total(const double part[LANES])
+{
+    double sum = 0;
+    for (int i = 0; i < LANES; i++)
+        sum += part[i];
+    return sum;
+}
+
 static void moments(const struct norm *n, int64_t r)
 {
     const float *x = (const float *)n->x.data + r * n->D;
-    double sum = 0, squares = 0;
+    double sum[LANES] = { 0 }, squares[LANES] = { 0 };
     for (int64_t d = 0; d < n->D; d++)
-        sum += (double)x[d];
-    double mean = sum / (double)n->D;
-    for (int64_t d = 0; d < n->D; d++)
-        squares += ((double)x[d] - mean) * ((double)x[d] - mean);
+        sum[d % LANES] += (double)x[d];
+    double mean = total(sum) / (double)n->D;
+    for (int64_t d = 0; d < n->D; d++) {
+        double from = (double)x[d] - mean;
+        squares[d % LANES] += from * from;
+    }
     n->mean[r] = (float)mean;
-    n->scale[r] = (float)(1 / sqrt(squares / (double)n->D + n->eps));
+    n->scale[r] = (float)(1 / sqrt(total(squares) / (double)n->D + n->eps));
 }
 
 static void row_back(const struct norm *n, int64_t r)
@@ -39,13 +52,14 @@ static void row_back(const struct norm *n, int64_t r)
     const float *x = (const float *)n->x.data + r * n->D, *dy = n->dy + r * n->D;
     const float *w = n->weight.data;
     float *dx = n->dx + r * n->D, mean = n->mean[r], scale = n->scale[r];
-    double sum = 0, along = 0;
+    double sum[LANES] = { 0 }, along[LANES] = { 0 };
     for (int64_t d = 0; d < n->D; d++) {
         double g = (double)dy[d] * (double)w[d];
-        sum += g;
-        along += g * (double)((x[d] - mean) * scale);
+        sum[d % LANES] += g;
+        along[d % LANES] += g * (double)((x[d] - mean) * scale);
     }
-    float g_mean = (float)(sum / (double)n->D), h_mean = (float)(along / (double)n->D);
+    float g_mean = (float)(total(sum) / (double)n->D);
+    float h_mean = (float)(total(along) / (double)n->D);
     for (int64_t d = 0; d < n->D; d++)
         dx[d] += scale * (dy[d] * w[d] - g_mean - (x[d] - mean) * scale * h_mean);
 }

@@ -63,7 +63,7 @@ int train_grad_norm(double *norm, struct train *t)
 
 struct step {
     struct train_param *p;
-    float decay, scale, rate, correction, beta1, beta2, eps;
+    float decay, scale, rate, correction, new1, beta2, new2, eps; /* new: 1 - beta, in double */
 };
 
 static int step_range(void *ctx, int64_t begin, int64_t end, int worker)
@@ -74,8 +74,8 @@ static int step_range(void *ctx, int64_t begin, int64_t end, int worker)
     for (int64_t i = begin; i < end; i++) {
         float g = s->scale * s->p->grad[i];
         x[i] *= s->decay;
-        m[i] += (1 - s->beta1) * (g - m[i]);
-        v[i] = s->beta2 * v[i] + (1 - s->beta2) * g * g;
+        m[i] += s->new1 * (g - m[i]);
+        v[i] = s->beta2 * v[i] + s->new2 * g * g;
         x[i] -= s->rate * m[i] / (sqrtf(v[i]) / s->correction + s->eps);
         s->p->grad[i] = 0;
     }
@@ -91,8 +91,9 @@ static void step(struct train *t, struct train_param *p, double rate, double sca
                       .scale = (float)scale,
                       .rate = (float)(rate / (1 - pow(o->beta1, n))),
                       .correction = (float)sqrt(1 - pow(o->beta2, n)),
-                      .beta1 = (float)o->beta1,
+                      .new1 = (float)(1 - o->beta1),
                       .beta2 = (float)o->beta2,
+                      .new2 = (float)(1 - o->beta2),
                       .eps = (float)o->eps };
     pool_run(t->nn.pool, step_range, &s, tensor_count(p->value), 1 << 16);
     p->touched = false;

@@ -50,7 +50,7 @@ void train_init_value(const struct train *t, const char *name, struct tensor val
     float *p = value.data;
     int64_t n = tensor_count(value);
     uint64_t stream = stream_of(name);
-    double bound = is_head(name) ? 1 / sqrt((double)qformer_hidden_size(t->q)) : 0;
+    double bound = is_head(name) ? 1 / sqrt((double)t->width) : 0;
     bool bias = value.ndim == 1, gain = has(name, "ayer") && has(name, "orm.weight");
     for (int64_t i = 0; i < n; i++) {
         double v = t->init_std * train_normal(t->o.seed, stream, (uint64_t)i);

@@ -130,6 +130,7 @@ static const struct store_config vision_config[] = {
 
 static const struct store_config qformer_config[] = {
     STORE_CONFIG_FLOAT(struct train, init_std, "initializer_range", 0.02, 0, 10),
+    STORE_CONFIG_INT(struct train, width, "hidden_size", 768, 1, 16384),
     STORE_CONFIG_END,
 };
 

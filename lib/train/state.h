@@ -27,7 +27,8 @@ struct train {
     size_t params, room;
     bool *fresh; /* (room) parameters that the checkpoint did not have */
     double init_std;
-    bool reduced; /* gradients are summed over the ranks */
+    int64_t width; /* D, of which heads start */
+    bool reduced;  /* gradients are summed over the ranks */
 
     const struct qformer *q;
     struct retrieval *retrieval; /* stage 1 */

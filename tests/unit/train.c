@@ -82,6 +82,7 @@ static const char *make_model(const char *name, const char *config, const char *
     snprintf(to, sizeof to, "%s/config.json", path);
     put(to, config);
     snprintf(to, sizeof to, "%s/model.safetensors", path);
+    unlink(to);
     if (weights) {
         char real[4096];
         ok(realpath(weights, real) && symlink(real, to) == 0, "%s linked", to);
@@ -440,6 +441,38 @@ static void test_trajectory(struct store *st, int stage, const struct train_batc
 
 /* ---- stage 2 ---- */
 
+/* The bytes of the frozen language model, as they are on disk now. */
+static void *frozen(size_t *n)
+{
+    FILE *f = fopen(tap_fixture("train/stage2/tiny-opt.safetensors"), "rb");
+    char *p = arena_alloc(&mem, 1 << 20);
+    *n = f ? fread(p, 1, 1 << 20, f) : 0;
+    if (f)
+        fclose(f);
+    return p;
+}
+
+static void test_frozen(struct store *st, const struct train_batch *b)
+{
+    struct train_options o = train_defaults(2);
+    struct train_losses l;
+    struct tensor words, after;
+    size_t n, m;
+    void *before = frozen(&n);
+    store_find(&words, st, "model.decoder.embed_tokens.weight");
+    void *copy = arena_memdup(&mem, words.data, tensor_bytes(words));
+    struct train *t = train_open(st, NULL, &o, NULL, NULL);
+    for (int i = 0; i < 3; i++)
+        ok(t && train_gradients(&l, t, b) == 0 && train_update(t, 1) == 0, "a giant's step");
+    size_t params;
+    train_params(t, &params);
+    train_close(t);
+    store_find(&after, st, "model.decoder.embed_tokens.weight");
+    ok(params == 91 && !memcmp(copy, after.data, tensor_bytes(after)),
+       "the language model is none of the %zu parameters, and as it was", params);
+    ok(n > 600000 && !memcmp(before, frozen(&m), n) && n == m, "its file too, %zu bytes", n);
+}
+
 static void test_stage2(struct store *st, const char *kind, const char *isa, int64_t micro)
 {
     json_t *want = open_json("stage2/expected");
@@ -494,6 +527,297 @@ static void test_align(struct store *st, int losses, int64_t micro)
     train_close(other);
 }
 
+/* ---- chance ---- */
+
+static float *gradients_of(struct store *st, const struct train_options *o, struct pool *pool,
+                           const struct train_batch *b, double *loss)
+{
+    struct train *t = train_open(st, NULL, o, pool, NULL);
+    struct train_losses got;
+    size_t n, total = 0;
+    if (!t || train_gradients(&got, t, b) < 0)
+        return ok(0, "gradients: %s", err_msg()), NULL;
+    struct train_param *p = train_params(t, &n);
+    for (size_t i = 0; i < n; i++)
+        total += (size_t)tensor_count(p[i].value);
+    float *all = arena_calloc(&mem, total, sizeof *all), *to = all;
+    for (size_t i = 0; i < n; to += tensor_count(p[i].value), i++)
+        memcpy(to, p[i].grad, tensor_bytes(p[i].value));
+    *loss = got.sum;
+    train_close(t);
+    return all;
+}
+
+/* Dropout and drawn negatives: functions of the seed and the batch's number, whatever the
+ * threads and however little goes through the model at once. */
+static void test_chance(struct store *st, int stage, struct train_batch b)
+{
+    struct train_options o = train_defaults(stage);
+    struct pool *pool = pool_new(3);
+    double one, three, parts, other, evaluated;
+    o.dec = 1000;
+    b.neg_image = b.neg_text = NULL;
+    b.number = 7;
+    float *a = gradients_of(st, &o, NULL, &b, &one);
+    float *c = gradients_of(st, &o, pool, &b, &three);
+    ok(a && c && one == three && !memcmp(a, c, 1000 * sizeof *a),
+       "stage %d: three threads, the same bits", stage);
+    o.micro = 4;
+    gradients_of(st, &o, NULL, &b, &parts);
+    near_value(parts, one, 1e-5, "micro-batches drop the same");
+    o.micro = 0;
+    b.number = 8;
+    gradients_of(st, &o, NULL, &b, &other);
+    o.dropout = o.lm_dropout = 0;
+    gradients_of(st, &o, NULL, &b, &evaluated);
+    ok(fabs(other - one) > 1e-4 && fabs(other - evaluated) > 1e-4,
+       "stage %d: another number drops others (%.5f, %.5f, without dropout %.5f)", stage, one,
+       other, evaluated);
+    pool_free(pool);
+}
+
+/* The same batch twice, each time by half: the gradient of once. */
+static void test_accumulation(struct store *st)
+{
+    struct train_batch b = stage2_batch("caption", 0);
+    struct train_options o = options(2, TRAIN_LM);
+    struct train_losses l;
+    double once, twice;
+    struct train *t = train_open(st, NULL, &o, NULL, NULL);
+    train_gradients(&l, t, &b);
+    train_grad_norm(&once, t);
+    train_clear(t);
+    b.weight = 0.5;
+    for (int i = 0; i < 2; i++)
+        train_gradients(&l, t, &b);
+    train_grad_norm(&twice, t);
+    near_value(twice, once, 1e-5, "norm after two halves");
+    near_value(l.lm, 6.952935195545091, 2e-5, "a weight is not the loss's");
+    train_close(t);
+}
+
+/* ---- what has to be told ---- */
+
+static void test_faults(struct store *one, struct store *two)
+{
+    struct train_options o = options(1, TRAIN_ALL);
+    struct train_losses l;
+    struct train_batch b = stage1_batch();
+    struct train *t = train_open(one, NULL, &o, NULL, NULL);
+    float narrow[6 * 39] = { 0 };
+    struct train_batch bad = b;
+    bad.features = tensor_3d(narrow, DT_F32, 6, 1, 39);
+    fails(train_gradients(&l, t, &bad), ERR_DATA,
+          "features: f32 (6, 1, 39), expected f32 (6, S, 40)");
+    bad = b;
+    bad.B = 1;
+    fails(train_gradients(&l, t, &bad), ERR_DATA, "batch of 1 pairs, expected at least 2");
+    bad = b;
+    int64_t zero[6] = { 3, 3, 0, 3, 3, 3 }, ids[6 * 16] = { 0 };
+    bad.length = zero;
+    fails(train_gradients(&l, t, &bad), ERR_DATA, "text 2: 0 ids, expected 1 to 16");
+    bad = b;
+    memcpy(ids, b.ids, sizeof ids);
+    ids[17] = 1001;
+    bad.ids = ids;
+    fails(train_gradients(&l, t, &bad), ERR_DATA, "id 1001 at 1, expected 0 to 1000");
+    ok(train_gradients(&l, t, &b) == 0 && fabs(l.sum - 10.336884506) < 2e-5,
+       "after a failure the next batch is as if nothing had been");
+    train_close(t);
+    o.stage = 2;
+    fails(train_open(one, NULL, &o, NULL, NULL) ? 0 : -1, ERR_CONFIG, "no projection");
+    o.stage = 1;
+    fails(train_open(two, NULL, &o, NULL, NULL) ? 0 : -1, ERR_CONFIG, "no heads for matching");
+    o.dec = 1001;
+    fails(train_open(one, NULL, &o, NULL, NULL) ? 0 : -1, ERR_CONFIG, "[DEC] 1001");
+}
+
+/* ---- from nothing, and from stage 1 ---- */
+
+static void test_start(struct store *one, struct store *two)
+{
+    struct train_options o = train_defaults(2);
+    struct train *t = train_open(two, one, &o, NULL, NULL);
+    struct safetensors f = open_file("stage1/tiny-qformer-init");
+    size_t n, same = 0;
+    struct train_param *p = t ? train_params(t, &n) : NULL;
+    for (size_t i = 0; t && i < n; i++) {
+        struct tensor from = get_hf(&f, "", p[i].name);
+        same += from.data && !memcmp(from.data, p[i].value.data, tensor_bytes(from));
+    }
+    ok(t && same == n - 2, "all but the projection starts as stage 1 ended (%zu of %zu)", same,
+       n);
+    train_close(t);
+    safetensors_close(&f);
+
+    char config[1024];
+    snprintf(config, sizeof config,
+             "{\"architectures\":[\"Blip2ForImageTextRetrieval\"]," QFORMER "}", "true");
+    struct store *none = store_open(
+        make_model("nothing", config, tap_fixture("train/stage2/image-feats.safetensors")));
+    o = train_defaults(1);
+    fails(train_open(none, NULL, &o, NULL, NULL) ? 0 : -1, ERR_CONFIG, "no such tensor");
+    o.init = true;
+    t = train_open(none, NULL, &o, NULL, NULL);
+    p = t ? train_params(t, &n) : NULL;
+    double sum = 0, squares = 0, count = 0;
+    const float *up = NULL, *up_query = NULL, *temp = NULL, *gain = NULL;
+    for (size_t i = 0; t && i < n; i++) {
+        const float *x = p[i].value.data;
+        if (!strcmp(p[i].name, "embeddings.word_embeddings.weight"))
+            for (int64_t j = 0; j < tensor_count(p[i].value); j++, count++) {
+                sum += (double)x[j];
+                squares += (double)x[j] * (double)x[j];
+            }
+        if (strstr(p[i].name, "layer.1.intermediate.dense.weight"))
+            up = x;
+        if (strstr(p[i].name, "layer.1.intermediate_query.dense.weight"))
+            up_query = x;
+        if (!strcmp(p[i].name, "temp"))
+            temp = x;
+        if (!strcmp(p[i].name, "qformer.layernorm.weight"))
+            gain = x;
+    }
+    ok(t && count > 0 && fabs(sum / count) < 2e-3 && fabs(sqrt(squares / count) - 0.12) < 2e-3,
+       "words start normal, deviation %.4f (%s)", sqrt(squares / count), t ? "" : err_msg());
+    ok(up && up_query && !memcmp(up, up_query, 48 * 96 * sizeof *up),
+       "the queries' feed-forward starts as the text's");
+    ok(temp && gain && *temp == 0.07f && *gain == 1, "temperature and gains");
+    train_close(t);
+    store_close(none);
+}
+
+/* ---- learning: 200 steps of 32 pairs, beside the reference in double ---- */
+
+struct toy {
+    struct tensor feats, ids;
+    const int64_t *length, *batches, *neg_image, *neg_text; /* (200, 32) */
+    float *x; /* a batch's features, texts and their lengths */
+    int64_t *words, *n;
+};
+
+/* Indices, stored as bytes. */
+static int64_t *get_of(const struct safetensors *f, const char *seed, const char *what)
+{
+    char name[64];
+    snprintf(name, sizeof name, "%s.%s", seed, what);
+    struct tensor t = get(f, name);
+    int64_t *to = arena_calloc(&mem, (size_t)tensor_count(t), sizeof *to);
+    for (int64_t i = 0; t.data && i < tensor_count(t); i++)
+        to[i] = (int64_t)tensor_at(t, i);
+    return to;
+}
+
+static struct toy open_toy(const char *seed)
+{
+    struct safetensors f = open_file("learn/toy");
+    struct toy y = { .feats = get(&f, "train_feats"), .ids = get(&f, "input_ids") };
+    y.length = lengths(get(&f, "attention_mask"));
+    y.batches = get_of(&f, seed, "batches");
+    y.neg_image = get_of(&f, seed, "neg_image_idx");
+    y.neg_text = get_of(&f, seed, "neg_text_idx");
+    y.x = arena_alloc(&mem, 32 * 17 * 40 * sizeof *y.x);
+    y.words = arena_alloc(&mem, 32 * 8 * sizeof *y.words);
+    y.n = arena_alloc(&mem, 32 * sizeof *y.n);
+    safetensors_close(&f);
+    return y;
+}
+
+static struct train_batch toy_batch(struct toy *y, int64_t step, bool drawn)
+{
+    for (int64_t i = 0; i < 32; i++) {
+        int64_t pair = y->batches[step * 32 + i];
+        memcpy(y->x + i * 17 * 40, (float *)y->feats.data + pair * 17 * 40, 17 * 40 * 4);
+        memcpy(y->words + i * 8, (int64_t *)y->ids.data + pair * 8, 8 * 8);
+        y->n[i] = y->length[pair];
+    }
+    return (struct train_batch){ .B = 32,
+                                 .T = 8,
+                                 .features = tensor_3d(y->x, DT_F32, 32, 17, 40),
+                                 .ids = y->words,
+                                 .length = y->n,
+                                 .neg_image = drawn ? NULL : y->neg_image + step * 32,
+                                 .neg_text = drawn ? NULL : y->neg_text + step * 32,
+                                 .number = (uint64_t)step,
+                                 .weight = 1 };
+}
+
+/* Losses of 200 steps, (200, 4): itc, itm, itg, sum. */
+static bool learn(double (*curve)[4], const char *seed, double dropout, const json_t *j)
+{
+    char name[64];
+    snprintf(name, sizeof name, "learn/init-%s", seed);
+    struct store *st = stage1_store(name);
+    struct train_options o = options(1, TRAIN_ALL);
+    o.dropout = dropout;
+    struct train *t = st ? train_open(st, NULL, &o, NULL, NULL) : NULL;
+    struct toy y = open_toy(seed);
+    struct train_schedule s = schedule_of(j);
+    int64_t i = 0;
+    for (; t && i < 200; i++) {
+        struct train_batch b = toy_batch(&y, i, dropout > 0);
+        struct train_losses l;
+        if (train_gradients(&l, t, &b) < 0 || train_update(t, train_rate(&s, i)) < 0)
+            break;
+        memcpy(curve[i], (double[]){ l.itc, l.itm, l.itg, l.sum }, sizeof curve[i]);
+    }
+    train_close(t);
+    store_close(st);
+    return ok(i == 200, "%s, dropout %.1f: 200 steps (%s)", seed, dropout, err_msg());
+}
+
+static double curve_at(const json_t *run, const char *key, int i)
+{
+    return json_number_value(json_array_get(json_object_get(run, key), (size_t)i));
+}
+
+static double window(double (*curve)[4], int which, int from)
+{
+    double sum = 0;
+    for (int i = from; i < from + 20; i++)
+        sum += curve[i][which] / 20;
+    return sum;
+}
+
+/* Rounding grows with the steps; the README says how far. */
+static void test_replay(const char *seed)
+{
+    static const char *const names[] = { "itc", "itm", "lm", "sum" };
+    static double curve[200][4];
+    json_t *j = open_json("learn/learn");
+    const json_t *run = json_object_get(json_object_get(j, "replay_f64"), seed);
+    double first = 0, all = 0;
+    if (ok(json_is_object(run), "%s", seed) && learn(curve, seed, 0, j)) {
+        for (int i = 0; i < 200; i++)
+            for (int k = 0; k < 4; k++) {
+                double d = fabs(curve[i][k] - curve_at(run, names[k], i));
+                all = fmax(all, d);
+                first = fmax(first, i < 20 ? d : 0);
+            }
+        ok(first <= 1e-4 && all <= 0.2, "%s: within %.1e in 20 steps, %.1e in 200", seed, first,
+           all);
+    }
+    json_decref(j);
+}
+
+/* With dropout and negatives of our own drawing: the shape of the reference's curves, which
+ * fall from 3.6, 0.66 and 4.6 to 1.3, 0.60 and 1.2 (means of 20 steps and three seeds). */
+static void test_curve(void)
+{
+    static double curve[200][4];
+    json_t *j = open_json("learn/learn");
+    const json_t *w = json_object_get(
+        json_object_get(json_object_get(j, "runs"), "dropout_0.1"), "windows_of_20");
+    if (learn(curve, "seed11", 0.1, j))
+        for (int k = 0; k < 3; k++) {
+            double want = json_number_value(json_array_get(json_array_get(w, 9), (size_t)k));
+            double got = window(curve, k, 180), from = window(curve, k, 0);
+            ok(got < from && fabs(got - want) < 0.25 * want,
+               "loss %d falls from %.3f to %.3f, the reference's to %.3f", k, from, got, want);
+        }
+    json_decref(j);
+}
+
 int main(void)
 {
     if (!tap_fixture("train/config.json")) {
@@ -503,12 +827,13 @@ int main(void)
     snprintf(dir, sizeof dir, "/tmp/vqatools-train.XXXXXX");
     ok(mkdtemp(dir) != NULL, "a directory");
     struct store *one = stage1_store("stage1/tiny-qformer-init"), *two = stage2_store();
+    struct train_batch b;
     if (ok(one && two, "checkpoints open (%s)", one && two ? "" : err_msg())) {
         test_losses(one, "ref", 0);
         test_losses(one, NULL, 0);
         test_losses(one, NULL, 4);
         test_variants(one);
-        struct train_batch b = stage1_batch();
+        b = stage1_batch();
         test_trajectory(one, 1, &b, "stage1/traj", "stage1/traj-final-f64",
                         "stage1/traj-moments", false);
         test_trajectory(one, 1, &b, "stage1/traj-hot", "stage1/traj-hot-final", NULL, true);
@@ -524,6 +849,16 @@ int main(void)
         test_trajectory(two, 2, &b, "stage2/prompt-traj", "stage2/prompt-traj-final", NULL,
                         true);
     }
+    b = stage1_batch();
+    test_chance(one, 1, b);
+    b = stage2_batch("caption", 0);
+    test_chance(two, 2, b);
+    test_frozen(two, &b);
+    test_accumulation(two);
+    test_faults(one, two);
+    test_start(one, two);
+    test_replay("seed11");
+    test_curve();
     store_close(one);
     store_close(two);
     arena_release(&mem);
