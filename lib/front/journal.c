@@ -101,6 +101,7 @@ static void gather(struct journal *j, const struct journal_step *s)
     add(&j->sum.itm, l->itm, n);
     add(&j->sum.itg, l->itg, n);
     add(&j->sum.lm, l->lm, n);
+    add(&j->sum.align, l->align, n);
     add(&j->sum.sum, l->sum, n);
     add(&j->sum.itm_accuracy, l->itm_accuracy, n);
     j->pairs += s->pairs;
@@ -118,6 +119,7 @@ static json_t *interval_line(const struct journal *j, const struct journal_step 
     set(o, "itm", l->itm / n);
     set(o, "itg", l->itg / n);
     set(o, "lm", l->lm / n);
+    set(o, "align", l->align / n);
     set(o, "itm_accuracy", l->itm_accuracy / n);
     set(o, "lr", s->rate);
     set(o, "grad_norm", s->norm);
@@ -145,6 +147,7 @@ static void show(struct journal *j, const struct journal_step *s)
     show_loss("itm", s->losses.itm);
     show_loss("itg", s->losses.itg);
     show_loss("lm", s->losses.lm);
+    show_loss("align", s->losses.align);
     fprintf(stderr, "  %.0f tokens/s  %ld:%02ld:%02ld left\033[K",
             (double)j->targets / (t - j->interval), left / 3600, left / 60 % 60, left % 60);
 }
@@ -181,8 +184,8 @@ int journal_recall(struct journal *j, int64_t step, const struct recall *r)
 
 /* ---- curves ---- */
 
-#define CURVES 4
-static const char *const curve_names[CURVES] = { "itc", "itm", "itg", "lm" };
+#define CURVES 5
+static const char *const curve_names[CURVES] = { "itc", "itm", "itg", "lm", "align" };
 
 /* The interval lines of the file, as an array. */
 static json_t *read_lines(const char *log)

@@ -198,6 +198,10 @@ static json_t *run_facts(const struct learn *l)
     put_number(o, "pairs", l->pairs.pairs);
     put_number(o, "images", l->pairs.images);
     put_number(o, "dropout", t->dropout);
+    put_number(o, "lm-dropout", t->lm_dropout);
+    put_number(o, "temp-decay", t->temp_decays);
+    put_number(o, "temp-min", t->temp_min);
+    put_number(o, "temp-max", t->temp_max);
     put_number(o, "label-smoothing", t->label_smoothing);
     put_number(o, "beta2", t->beta2);
     put_number(o, "weight-decay", t->weight_decay);
@@ -414,6 +418,7 @@ static void add_losses(struct train_losses *sum, const struct train_losses *l, d
     average(&sum->itm, l->itm, w, first);
     average(&sum->itg, l->itg, w, first);
     average(&sum->lm, l->lm, w, first);
+    average(&sum->align, l->align, w, first);
     average(&sum->sum, l->sum, w, first);
     average(&sum->itm_accuracy, l->itm_accuracy, w, first);
 }

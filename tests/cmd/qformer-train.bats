@@ -101,6 +101,24 @@ P
     jq -e -s 'map(.step) == [1, 2, 3, 4, 5, 6]' log
 }
 
+@test "LAVIS's quirks are choices: each changes the result, and the temperature stays where it is told" {
+    train lavis
+    for how in "--gather attached" "--no-temp-decay --weight-decay 0.5" "--temp-min 0.06 --temp-max 0.061" "--cosine step" "--label-smoothing 0" \
+        "--dropout 0" "--image-ids" "--preset paper --min-lr 1e-5 --cosine epoch" "--clip 0.1" "--seed 1"; do
+        # shellcheck disable=SC2086 # several words
+        train other $how
+        ! cmp -s lavis/checkpoint-000012/model-00002-of-00002.safetensors other/checkpoint-000012/model-00002-of-00002.safetensors
+        if [[ $how == *temp-min* ]]; then
+            PYTHONPATH=$repo/tests/lib python3 -c '
+import golden
+t = golden.load("other/checkpoint-000012/training_state.safetensors")["temp"]
+assert 0.0599 <= t <= 0.0611, t'
+        fi
+        rm -r other
+    done
+    train micro --micro-batch 2
+}
+
 @test "stage 2 with a frozen OPT, from the result of stage 1 or not; what is frozen stays" {
     M=$VQA_DATADIR/demo-model
     base=$(cat "$M"/*.safetensors | sha256sum)
@@ -116,6 +134,8 @@ moved = {k for k in a if a[k].astype("f4").tobytes() != b[k].astype("f4").tobyte
 assert not [k for k in moved if k.startswith(("language_model.", "vision_model.")) and "post_layernorm" not in k]
 assert {"query_tokens", "language_projection.weight", "vision_model.post_layernorm.weight"} <= moved
 P
+    qformer-train --stage 2 -m "$M" -d "$D/pairs.jsonl" -o drawn --max-steps 6 -b 4 --lr 1e-3 --warmup-steps 1 --log log --log-every 1 --loss lm,align
+    jq -e -s 'length == 6 and .[-1].align < .[0].align and all(.[]; .lm > 0)' log
     [ -n "$(vqa caption -m out/checkpoint-000006 "$D/scene-1.png")" ]
     qformer-train --stage 2 -m "$M" -d "$D/pairs.jsonl" -o more --from out/checkpoint-000006 --max-steps 1 -b 4 --prompt 'a photo of ' --split
     status_is 78 qformer-train --stage 2 -m "$D/model" -d "$D/pairs.jsonl" -o x --max-steps 1 -b 4
@@ -280,6 +300,8 @@ P
     status_is 64 qformer-train -d a -o z --loss itc,lm
     status_is 64 qformer-train -d a -o z --weight 1 --weight 2
     status_is 64 qformer-train -d a -o z --stage 2 --loss itc
+    says "--loss: 'itc', expected some of lm,align"
+    status_is 64 qformer-train -d a -o z --temp-min 2 --temp-max 1
     status_is 64 qformer-train -d a -o z --prompt x
     status_is 64 qformer-train -d a -o z --plot p.png
     status_is 64 train z --weight nought
