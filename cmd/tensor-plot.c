@@ -104,5 +104,7 @@ int main(int argc, char **argv)
         take_size(&a.d, a.size);
     if (a.query)
         take_query(&a.d.p, a.query);
-    return cli_finish(draw_run(&a.d, argv + i, argc - i));
+    int rc = draw_run(&a.d, argv + i, argc - i);
+    free(a.d.p.overlay.v);
+    return cli_finish(rc);
 }
