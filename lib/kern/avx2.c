@@ -44,7 +44,18 @@ static inline ivec i_total4(ivec sum)
     return _mm256_madd_epi16(sum, _mm256_set1_epi16(1));
 }
 
+/* A bit for each of the CODES * W codes at q that is not zero, which is taken off here. */
+static inline uint64_t i_others(const void *q, int32_t zero)
+{
+    ivec same = _mm256_cmpeq_epi16(i_load(q), i_zero());
+    (void)zero;
+    same = _mm256_permute4x64_epi64(_mm256_packs_epi16(same, i_zero()), 0x08);
+    return ~(uint32_t)_mm256_movemask_epi8(same) & 0xffffu;
+}
+
 #include "kern/int.inc"
+
+#include "kern/skip.inc"
 
 KERN_INT_TABLES(kern_avx2_i8, kern_avx2_i4);
 const struct kern kern_avx2 = KERN_TABLE("avx2", &kern_avx2_i8, &kern_avx2_i4);

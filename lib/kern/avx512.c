@@ -40,7 +40,16 @@ static inline ivec i_total4(ivec sum)
     return _mm512_madd_epi16(sum, _mm512_set1_epi16(1));
 }
 
+/* A bit for each of the CODES * W codes at q that is not zero, which is taken off here. */
+static inline uint64_t i_others(const void *q, int32_t zero)
+{
+    (void)zero;
+    return _mm512_test_epi16_mask(i_load(q), i_load(q));
+}
+
 #include "kern/int.inc"
+
+#include "kern/skip.inc"
 
 KERN_INT_TABLES(kern_avx512_i8, kern_avx512_i4);
 const struct kern kern_avx512 = KERN_TABLE("avx512", &kern_avx512_i8, &kern_avx512_i4);

@@ -36,7 +36,15 @@ static inline ivec i_total4(ivec sum)
     return sum;
 }
 
+/* A bit for each of the CODES * W codes at q that is not zero. */
+static inline uint64_t i_others(const void *q, int32_t zero)
+{
+    return _mm512_cmpneq_epi8_mask(i_load(q), _mm512_set1_epi8((char)zero));
+}
+
 #include "kern/int.inc"
+
+#include "kern/skip.inc"
 
 KERN_INT_TABLES(kern_avx512vnni_i8, kern_avx512vnni_i4);
 #endif

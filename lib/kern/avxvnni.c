@@ -36,7 +36,16 @@ static inline ivec i_total4(ivec sum)
     return sum;
 }
 
+/* A bit for each of the CODES * W codes at q that is not zero. */
+static inline uint64_t i_others(const void *q, int32_t zero)
+{
+    ivec same = _mm256_cmpeq_epi8(i_load(q), _mm256_set1_epi8((char)zero));
+    return ~(uint32_t)_mm256_movemask_epi8(same) & 0xffffffffu;
+}
+
 #include "kern/int.inc"
+
+#include "kern/skip.inc"
 
 KERN_INT_TABLES(kern_avxvnni_i8, kern_avxvnni_i4);
 #endif

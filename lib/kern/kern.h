@@ -12,6 +12,7 @@
 #ifndef KERN_KERN_H
 #define KERN_KERN_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 enum kern_type { KERN_F32, KERN_F16, KERN_BF16, KERN_TYPES };
@@ -47,6 +48,9 @@ struct kern_mix {
  *   i4  y = (S(q) - zero S(1)) step + bias, S(q) = sum_b(sum_32(q (half - 8)) scale) by fused
  *       multiply-adds, a block of 32 after the other
  *
+ * i8 weights may lie by input instead, w (K, N), K <= 16384: then, for up to 8 rows of x, rows
+ * of w are not read if all they would be multiplied with is 0.
+ *
  * Every operation and its rounding is as written here, so all tables give the same bits. How a
  * row of codes lies in memory is each table's own affair. A row of x that is not finite gives
  * NaN. */
@@ -59,6 +63,7 @@ struct kern_int_gemm {
     float *y;
     size_t ldx, ldw, lds, ldy;
     enum kern_type scales;
+    bool by_input;
 };
 
 struct kern_int {

@@ -55,11 +55,12 @@ static void gemm_i8(const struct kern_int_gemm *g)
     for (size_t m = 0; m < g->M; m++)
         for (size_t n = 0; n < g->N; n++) {
             const struct codes *c = row_of(g, m);
-            const int8_t *w = (const int8_t *)g->w + n * g->ldw;
+            const int8_t *w = (const int8_t *)g->w + n * (g->by_input ? 1 : g->ldw);
+            size_t next = g->by_input ? g->ldw : 1;
             const float *scale = g->scale;
             int32_t sum = 0;
             for (size_t k = 0; k < g->K; k++)
-                sum += (c->q[k] - c->zero) * w[k];
+                sum += (c->q[k] - c->zero) * w[k * next];
             g->y[m * g->ldy + n] = (float)sum * (c->step * scale[n]) + bias_of(g, n);
         }
 }

@@ -36,7 +36,7 @@ static int columns(void *ctx, int64_t begin, int64_t end, int worker)
     size_t n = (size_t)begin, item = g.scales == KERN_F32 ? 4 : 2;
     (void)worker;
     g.N = (size_t)(end - begin);
-    g.w = (const char *)g.w + n * g.ldw;
+    g.w = (const char *)g.w + n * (g.by_input ? 1 : g.ldw);
     g.scale = (const char *)g.scale + n * g.lds * item;
     g.y += n;
     g.bias = g.bias ? g.bias + n : NULL;
@@ -67,6 +67,7 @@ void nn_linear_int(struct nn *nn, struct tensor y, struct tensor x, const struct
     int64_t N = w->weight.dim[0], K = w->weight.dim[1], M = tensor_count(x) / K;
     int64_t groups = half ? w->scale.dim[1] : 1;
     BUG_ON(!half && w->weight.dtype != DT_I8);
+    BUG_ON(w->by_input && (half || K > 16384));
     BUG_ON(K > 65536 || w->scale.dim[0] != N || K % groups || (half && K / groups % 32));
     struct linear l = { nn->kern, half ? nn->kern->i4 : nn->kern->i8, { .M = (size_t)M }, act };
     struct arena_mark mark = arena_mark(nn->mem);
@@ -82,10 +83,13 @@ void nn_linear_int(struct nn *nn, struct tensor y, struct tensor x, const struct
                                      .bias = w->bias.data,
                                      .y = y.data,
                                      .ldx = l.product->row_size((size_t)K),
-                                     .ldw = (size_t)(half ? K / 2 : K),
+                                     .ldw = (size_t)(w->by_input ? N
+                                                     : half      ? K / 2
+                                                                 : K),
                                      .lds = (size_t)groups,
                                      .ldy = (size_t)N,
-                                     .scales = nn_kern_type(w->scale.dtype) };
+                                     .scales = nn_kern_type(w->scale.dtype),
+                                     .by_input = w->by_input };
     pool_run(nn->pool, columns, &l, N, nn_linear_grain(nn, M, N, K));
     arena_rewind(nn->mem, mark);
 }

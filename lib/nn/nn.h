@@ -61,6 +61,8 @@ struct nn_linear {
     struct tensor bias;   /* (N) f32, or data NULL */
     struct tensor scale;  /* i8: (N) or (N, 1) f32. i4: (N, K/G) f32, f16 or bf16, G a multiple
                              of 32. Others: data NULL */
+    bool by_input;        /* i8: the weight lies as (K, N), K <= 16384. Few rows then leave out
+                             what only zeros are multiplied with: for what follows a ReLU */
 };
 
 /* act(x W^T + b): x (..., K) f32 gives (..., N). */

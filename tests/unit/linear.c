@@ -37,11 +37,24 @@ static void fill(struct layer *l, enum dtype t)
     for (int i = 0; i < N * K; i++)
         l->codes[i] = (uint8_t)(int)(127.9f * (1 + uniform()));
     l->coded = (struct nn_linear){ tensor_2d(l->codes, t, N, K), tensor_1d(l->bias, DT_F32, N),
-                                   tensor_2d(l->scale, DT_F32, N, groups) };
-    l->plain = (struct nn_linear){ tensor_2d(l->full, DT_F32, N, K), l->coded.bias, { 0 } };
+                                   tensor_2d(l->scale, DT_F32, N, groups), false };
+    l->plain =
+        (struct nn_linear){ tensor_2d(l->full, DT_F32, N, K), l->coded.bias, { 0 }, false };
     for (int i = 0; i < N * K; i++)
         l->full[i] = (float)tensor_at(l->coded.weight, i) *
                      l->scale[i / K * groups + i % K / (K / groups)];
+}
+
+/* The bytes again, by input. */
+static struct nn_linear turned(const struct layer *l, uint8_t *to)
+{
+    struct nn_linear w = l->coded;
+    for (int n = 0; n < N; n++)
+        for (int k = 0; k < K; k++)
+            to[k * N + n] = l->codes[n * K + k];
+    w.weight.data = to;
+    w.by_input = true;
+    return w;
 }
 
 static struct tensor run(struct nn *nn, struct layer *l, const struct nn_linear *w, int rows)
@@ -74,6 +87,25 @@ static void test_kind(enum dtype t, const char *cpu)
     pool_free(pool);
 }
 
+/* Most of x is 0. */
+static void test_by_input(const char *cpu)
+{
+    static struct layer l;
+    static uint8_t bytes[N * K];
+    struct arena mem = { 0 };
+    struct nn nn;
+    fill(&l, DT_I8);
+    for (int i = 0; i < M * K; i++)
+        l.x[i] = uniform() < 0.8f ? 0 : fabsf(l.x[i]);
+    struct nn_linear w = turned(&l, bytes);
+    if (nn_init(&nn, &mem, NULL, cpu) < 0)
+        exit(tap_done());
+    struct tensor y = run(&nn, &l, &w, M), want = run(&nn, &l, &l.coded, M);
+    ok(!memcmp(y.data, want.data, tensor_bytes(want)),
+       "%s i8 by input: the bits of the same weights by output", cpu);
+    arena_release(&mem);
+}
+
 int main(void)
 {
     static const char *const words[] = { "ref", "avx2", "avxvnni", "avx512", "avx512vnni" };
@@ -84,6 +116,7 @@ int main(void)
             continue; /* not this processor's */
         test_kind(DT_I8, words[i]);
         test_kind(DT_I4, words[i]);
+        test_by_input(words[i]);
     }
     return tap_done();
 }
