@@ -4,10 +4,34 @@
 #include "base/err.h"
 #include "cli/env.h"
 
+#include <dirent.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
+
+/* The stage at work, and the signal that came meanwhile: it ends the stage, and then us, when
+ * the directory is gone. */
+static struct {
+    volatile pid_t pid;
+    volatile sig_atomic_t signal;
+} at_work;
+
+static void on_signal(int sig)
+{
+    at_work.signal = sig;
+    if (at_work.pid > 0)
+        kill(at_work.pid, SIGTERM);
+}
+
+static void catch_signals(void (*handler)(int))
+{
+    struct sigaction a = { .sa_handler = handler, .sa_flags = SA_RESTART };
+    sigaction(SIGTERM, &a, NULL);
+    sigaction(SIGINT, &a, NULL);
+    sigaction(SIGHUP, &a, NULL);
+}
 
 static double now(void)
 {
@@ -77,8 +101,15 @@ static int run_stage(struct explain *e, int stage)
     int rc = e->verbose ? stages_show(&p) : 0;
     if (rc == 0)
         rc = pipeline_start(&p, false);
-    if (rc == 0)
+    if (rc == 0) {
+        at_work.pid = p.pid[0];
+        if (at_work.signal)
+            on_signal(at_work.signal);
         rc = pipeline_wait(&p);
+        at_work.pid = 0;
+    }
+    if (at_work.signal)
+        rc = 128 + at_work.signal;
     pipeline_release(&p);
     e->seconds[stage] = now() - began;
     return rc;
@@ -93,6 +124,7 @@ int explain_run(struct explain *e)
         return err_sys(ERR_OS, "%s", tmp ? tmp : "/tmp");
     }
     int worst = 0;
+    catch_signals(on_signal);
     for (int stage = 0; stage < EXPLAIN_STAGES; stage++) {
         int rc = run_stage(e, stage);
         if (rc < 0 || rc > 1)
@@ -102,15 +134,17 @@ int explain_run(struct explain *e)
     return worst;
 }
 
+/* A stage that was ended may have left a part of its file, under a name of its own. */
 void explain_close(struct explain *e)
 {
-    char path[96];
-    if (!e->dir[0])
-        return;
-    for (int stage = 0; stage <= EXPLAIN_STAGES; stage++) {
-        explain_path(path, sizeof path, e, stage);
-        unlink(path);
-    }
-    rmdir(e->dir);
+    DIR *d = e->dir[0] ? opendir(e->dir) : NULL;
+    struct dirent *entry;
+    while (d && (entry = readdir(d)))
+        unlinkat(dirfd(d), entry->d_name, 0); /* . and .. are none that it takes */
+    if (d)
+        closedir(d);
+    if (e->dir[0])
+        rmdir(e->dir);
     e->dir[0] = '\0';
+    catch_signals(SIG_DFL);
 }

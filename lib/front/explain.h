@@ -34,7 +34,8 @@ struct explain {
 /* The file of a stage's records, or (EXPLAIN_STAGES) of opt-generate's JSON lines. */
 void explain_path(char *path, size_t n, const struct explain *e, int stage);
 
-/* Runs the stages. 0, or 1 if records failed, or a stage's status, or -1. */
+/* Runs the stages. 0, or 1 if records failed, or a stage's status, or -1. From here to
+ * explain_close() a signal ends the stage at work, and its status is 128 and the signal. */
 int explain_run(struct explain *e);
 
 /* Writes the page to `file`. */

@@ -61,6 +61,22 @@ small=$VQA_FIXTURES/checkpoints/tiny-blip2-opt-bf16
     TMPDIR=$PWD/none status_is 71 vqa ask --explain=p.html "$examples/scene-1.png" 'q'
 }
 
+@test "stopped by a signal: the status says so, and no file stays" {
+    mkdir tmp
+    mkfifo never
+    for signal in TERM INT; do
+        env --default-signal=INT TMPDIR="$PWD/tmp" vqa ask --explain=p.html - 'q' <>never &
+        pid=$!
+        while [ -z "$(ls tmp)" ] || ! pgrep -P $pid >/dev/null; do sleep 0.05; done
+        kill -$signal $pid
+        rc=0
+        wait $pid || rc=$?
+        [ $rc -eq $([ $signal = TERM ] && echo 143 || echo 130) ]
+        [ -z "$(ls tmp)" ]
+        [ ! -e p.html ]
+    done
+}
+
 @test "a browser: no complaint, light and dark differ, nothing wider than a phone" {
     browser=$(command -v chromium || command -v chromium-browser || command -v google-chrome) || skip "no chromium"
     run_browser() {
