@@ -33,7 +33,9 @@ ALL_CFLAGS = $(STD) $(WARN) $(HARDEN) $(CFLAGS) $(SANFLAGS) -Ilib $(PKG_CFLAGS) 
 ALL_LDFLAGS = -pie -pthread -Wl,--as-needed -Wl,-z,relro,-z,now $(SANFLAGS) $(LDFLAGS)
 LIBS = $(PKG_LIBS) -lm $(SOCKETS)
 
-LIB_SRC  := $(sort $(wildcard lib/*/*.c))
+# Several processes train together where MPI is; one file or the other.
+MPI_LIBS := $(shell $(PKG_CONFIG) --libs ompi-c 2>/dev/null)
+LIB_SRC  := $(filter-out lib/port/$(if $(MPI_LIBS),nompi,mpi).c,$(sort $(wildcard lib/*/*.c)))
 LIB_OBJ  := $(LIB_SRC:%.c=$(BUILD)/%.o)
 CMD_SRC  := $(sort $(wildcard cmd/*.c))
 CMDS     := $(CMD_SRC:cmd/%.c=$(BUILD)/bin/%)
@@ -62,6 +64,8 @@ $(BUILD)/lib/kern/avx512.o: EXTRA = $(AVX512)
 $(BUILD)/lib/kern/avx512vnni.o: EXTRA = $(AVX512) -mavx512vnni
 # Loops over rows and columns, which -O2 leaves as they are.
 $(BUILD)/lib/nn/back_%.o $(BUILD)/lib/train/%.o: EXTRA = $(if $(SAN),,-O3)
+$(BUILD)/lib/port/mpi.o: EXTRA += $(shell $(PKG_CONFIG) --cflags ompi-c 2>/dev/null)
+$(BUILD)/bin/qformer-train $(BUILD)/tests/unit/mpi: SOCKETS += $(MPI_LIBS)
 # Another PREFIX is another path in one file.
 $(BUILD)/lib/cli/env.o: EXTRA = -DVQA_DATADIR='"$(DATADIR)"'
 $(BUILD)/lib/cli/env.o: $(BUILD)/datadir
