@@ -124,7 +124,8 @@ static int list(struct found *f, const char *out)
     *f = (struct found){ 0 };
     if (each(out, note, f) < 0)
         return -1;
-    qsort(f->v, (size_t)f->n, sizeof *f->v, by_number);
+    if (f->n)
+        qsort(f->v, (size_t)f->n, sizeof *f->v, by_number);
     return 0;
 }
 
