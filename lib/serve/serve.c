@@ -351,6 +351,7 @@ static int take_part(struct serve *s, int i, uint64_t token)
         s->counts.unclaimed++;
         s->cfg->warn("%s gives a record without the id it got: killed", s->cfg->command[0]);
         worker_kill(&s->worker[i]);
+        s->worker[i].doomed = true; /* a mark may be on its way */
         return 0;
     }
     struct serve_item *it = answer_item(s, asked);
@@ -392,7 +393,7 @@ static int read_worker(struct serve *s, int i)
     struct worker *w = &s->worker[i];
     uint64_t token;
     int got;
-    while (w->reader && (got = worker_read(w, &s->rec, &token)) != 0) {
+    while (w->reader && !w->doomed && (got = worker_read(w, &s->rec, &token)) != 0) {
         if (got < 0) {
             worker_kill(w); /* its end comes as SIGCHLD */
             return 0;

@@ -25,6 +25,7 @@ struct worker {
     struct wire_reader *reader;
     struct worker_piece *queue; /* to be written */
     int first, n, cap;
+    bool doomed;  /* killed for what it said: the rest of that is not heard */
     uint64_t cpu; /* clock ticks its group had used when last looked at */
 };
 

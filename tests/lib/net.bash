@@ -63,11 +63,13 @@ import os, sys, time, signal
 import msgpack_numpy as m
 a = sys.argv[1:]
 opt = {a[i]: int(a[i + 1]) for i in range(len(a) - 1) if a[i + 1].isdigit()}
+held = b""
 for r in m.Unpacker(open(0, "rb", buffering=0), max_buffer_size=0):
     out = sys.stdout.buffer
     if "err" in r:
-        out.write(m.packb(r))
+        out.write(held + m.packb(r))
         out.flush()
+        held = b""
         continue
     if r.get("n", -1) == opt.get("die"):
         os.kill(os.getpid(), signal.SIGKILL)
@@ -78,10 +80,11 @@ for r in m.Unpacker(open(0, "rb", buffering=0), max_buffer_size=0):
     end = time.process_time() + opt.get("burn", 0) / 1000
     while time.process_time() < end:
         pass
-    if "drop-id" in a:
-        del r["id"]
     r["v"] = r["v"] * 2
-    if "many" in a:
+    if "drop-id" in a:  # all of a batch at once, with its mark
+        del r["id"]
+        held += m.packb(r)
+    elif "many" in a:
         for k in range(r["n"] % 4):
             out.write(m.packb({**r, "k": k}))
     else:
