@@ -384,6 +384,8 @@ static void note(struct port *p, int event, int value, int64_t now)
         p->trouble = p->trouble == PORT_DENIED ? PORT_DENIED : PORT_HANDSHAKE;
     else if (event == ZMQ_EVENT_DISCONNECTED && p->trouble == PORT_OK)
         p->trouble = PORT_ABSENT;
+    else if (event == ZMQ_EVENT_CLOSED) /* nobody listens, whatever was before */
+        p->trouble = PORT_ABSENT;
 }
 
 static void read_monitor(struct port *p, int64_t now)
