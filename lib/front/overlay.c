@@ -195,6 +195,12 @@ static int put_panel(struct panels *p, struct record *rec, const struct overlay 
     return panel->title ? 0 : -1;
 }
 
+/* What a row of the map is for. */
+static const char *row_word(const char *field)
+{
+    return strncmp(field, "answer_", 7) ? "query" : "token";
+}
+
 int overlay_add(struct panels *p, struct record *rec, const char *field, struct tensor map)
 {
     struct overlay o = { 0 };
@@ -218,9 +224,9 @@ int overlay_add(struct panels *p, struct record *rec, const char *field, struct 
         mean_of_queries(&o);
     for (int64_t q = query < 0 ? 0 : query; q < (query < 0 ? o.queries : query + 1); q++) {
         if (single || query == PANELS_MEAN)
-            snprintf(what, sizeof what, "%.70s%s", field, single ? "" : ", mean of queries");
+            snprintf(what, sizeof what, "%.70s%s", field, single ? "" : ", mean of all");
         else
-            snprintf(what, sizeof what, "%.70s, query %lld", field, (long long)q);
+            snprintf(what, sizeof what, "%.70s, %s %lld", field, row_word(field), (long long)q);
         if (put_panel(p, rec, &o, q, what) < 0)
             return -1;
     }

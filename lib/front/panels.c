@@ -99,7 +99,8 @@ static const struct record_field *the_only(const struct record *rec)
 static const struct record_field *choose_field(const struct panels *p, const struct record *rec)
 {
     static const char *const pictures[] = { "pixel_values", "image", NULL };
-    static const char *const maps[] = { "attention_rollout", "cross_attentions", NULL };
+    static const char *const maps[] = { "answer_rollout", "attention_rollout",
+                                        "cross_attentions", NULL };
     const char *const *usual = p->args->rgb ? pictures : maps;
     const char *name = p->args->field;
     bool any = p->args->rgb || p->args->overlay.n;

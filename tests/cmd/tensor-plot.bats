@@ -60,6 +60,9 @@ drawn() {
         img-encode --attention scene-1.png photo.jpg | qformer --attention >looked
         drawn --overlay scene-1.png --overlay photo.jpg --query 1 looked
         drawn --overlay photo.jpg --query mean --field cross_attentions --slice -1,:,:,: looked
+        tokenize -p 'What is it?' looked | opt-generate --attention --max-new-tokens 3 >answered
+        tensor-plot --overlay scene-1.png --data answered | grep -q '^# scene-1.png: What is it? answer_rollout, token 0 '
+        drawn --overlay scene-1.png --overlay photo.jpg answered
         img-encode --attention photo.jpg | tensor-plot --overlay photo.jpg --field vision_rollout --query 0 >cls.png
         png cls.png
     done
@@ -185,7 +188,7 @@ P
     [ "$(tail -1 data)" = $'0\t0\t0\t1' ]
     tensor-plot --overlay photo.jpg --query mean --data in >data
     [[ $(sed -n 2p data) == 0.333* ]]
-    grep -q '^# a cross_attentions, mean of queries' data
+    grep -q '^# a cross_attentions, mean of all' data
     drawn --overlay photo.jpg --query 2 in
     status_is 65 tensor-plot --overlay photo.jpg --query 3 in
     says "a: cross_attentions: query 3, expected 0 to 2"
