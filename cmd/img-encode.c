@@ -48,6 +48,7 @@ static const struct opt opts[] = {
     OPT_STR(struct args, e.image_size, 0, "image-size", "SIZE", "N or HxW, not the model's"),
     OPT_FLAG(struct args, e.no_post_layernorm, 0, "no-post-layernorm", "for qformer-train"),
     OPT_CHOICE(struct args, e.dtype, 0, "dtype", "WORD", dtype_words, "f32 (default) or f16"),
+    OPT_FLAG(struct args, e.hidden, 0, "hidden-states", "add the state after each layer"),
     OPT_MAYBE(struct args, attention, "attention", "full", "add where patches look"),
     CACHED_OPTS(struct args, e.cache),
     OPT_FLAG(struct args, e.inputs, 0, "inputs", "language_model_inputs, where they are kept"),
@@ -162,13 +163,13 @@ static void check(const struct args *a)
     bool cache = a->e.cache.dir || a->e.cache.ro;
     if (a->s.null && !a->s.list)
         cli_usage_error("-0 says how names in a list end; expected -T FILE with it");
-    if ((a->e.pixels || a->e.attention) && cache)
-        cli_usage_error("--%s: only image_embeds are kept in a cache",
-                        a->e.pixels ? "pixels" : "attention");
+    const char *adds = a->e.attention ? "attention" : a->e.hidden ? "hidden-states" : NULL;
+    if ((a->e.pixels || adds) && cache)
+        cli_usage_error("--%s: only image_embeds are kept in a cache", adds ? adds : "pixels");
     if (a->e.pixels && a->e.m.weights)
         cli_usage_error("--pixels: no weights are read");
-    if (a->e.pixels && a->e.attention)
-        cli_usage_error("--attention: expected no --pixels, which stops before the encoder");
+    if (a->e.pixels && adds)
+        cli_usage_error("--%s: expected no --pixels, which stops before the encoder", adds);
     if (a->e.inputs && !cached_asked(&a->e.cache))
         cli_usage_error("--inputs: expected --cache with it");
     if (a->s.skip && !a->e.own_files)

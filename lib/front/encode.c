@@ -136,6 +136,8 @@ static int load(struct encode *e)
         e->vit = vit_open(e->compute.store, &e->compute.weights);
     if (e->vit && e->a.no_post_layernorm)
         vit_skip_post_layernorm(e->vit);
+    if (e->vit && e->a.hidden)
+        vit_set_watch(e->vit, hidden_take, &e->hidden);
     return e->vit ? 0 : -1;
 }
 
@@ -214,6 +216,7 @@ void encode_close(struct encode *e)
         record_release(&e->item[--e->items].entry);
     free(e->item);
     arena_release(&e->looks);
+    hidden_release(&e->hidden);
     free(e->turn);
     cached_close(&e->cached);
     cached_close(&e->queries);
@@ -453,6 +456,7 @@ static int forward(struct tensor *out, struct encode *e, int from, int n)
 static int forward_watched(struct tensor *out, struct nn_maps *maps, struct encode *e, int from,
                            int n)
 {
+    hidden_reset(&e->hidden);
     if (!e->a.attention)
         return forward(out, e, from, n);
     arena_reset(&e->looks);
@@ -505,7 +509,8 @@ static int encode_run(struct encode *e, struct stage_io *io, int from, int n)
         struct encode_item *item = e->turn[i];
         if (rc < 0 || put_pixels(e, e->in[i], item->pixels) < 0 ||
             put_embeds(e, e->in[i], item, out, i - from) < 0 ||
-            put_looks(e, e->in[i], &maps, i - from) < 0)
+            put_looks(e, e->in[i], &maps, i - from) < 0 ||
+            hidden_put(e->in[i], &e->hidden, i - from) < 0)
             err_save(&item->failed);
         if (!item->failed.kind)
             tell(e, 'c');

@@ -7,13 +7,14 @@
 
 #include "front/cached.h"
 #include "front/compute.h"
+#include "front/hidden.h"
 #include "image/image.h"
 #include "model/vit.h"
 #include "stage/stage.h"
 
 struct encode_args {
     struct cli_model m;
-    struct cached_args cache; /* of image_embeds; not with pixels or attention */
+    struct cached_args cache; /* of image_embeds; not with pixels, attention, hidden */
     int resize;               /* enum image_resize */
     int alpha;                /* enum image_alpha */
     int dtype;                /* ENCODE_F32 or ENCODE_F16 */
@@ -23,6 +24,7 @@ struct encode_args {
     int jobs;                 /* threads that read and decode ahead; 0: encode_jobs() */
     int tally;                /* descriptor that gets a letter a picture: h, c or f; 0: none */
     bool no_exif, interpolate, pixels, keep;
+    bool hidden; /* add hidden_states.0 and so on */
     bool inputs; /* language_model_inputs in place of image_embeds, if the cache has them */
     bool no_post_layernorm; /* image_embeds as the Q-Former's trainer takes them */
     bool own_files;         /* paths come from this command's user, not from a stream */
@@ -44,6 +46,7 @@ struct encode {
     struct vit *vit;               /* NULL with pixels, and with a cache until its first miss */
     struct cached cached, queries; /* of image_embeds; of language_model_inputs, with inputs */
     struct arena looks;            /* what the images of the run at hand look at */
+    struct hidden hidden;          /* their hidden states, if asked for */
     struct encode_item *item;      /* by slot (stage.h) */
     int items;
     struct record **in; /* the batch at hand, and its items */

@@ -166,6 +166,42 @@ for k in list(t):
     same 38 out
 }
 
+@test "the error layer by layer: --hidden-states for tensor-diff" {
+    states() {
+        img-encode -m "$demo" -b 2 --hidden-states "$@" "$golden/01.png" "$golden/02.png"
+    }
+    states -o plain
+    states --weights int8 -o a
+    states --weights int4 -o b
+    for s in a b; do
+        tensor-diff --tol 1 $s plain >table
+        [ "$(grep -c 'hidden_states\.[0-5].*l2 ' table)" -eq 12 ]
+        grep 'hidden_states\.0.*max_abs 0\b' table
+    done
+    # Halves or doubles of a step would show at once: 1 % and 10 % is what 8 and 4 bits cost here.
+    worst() { grep hidden_states table | sed 's/.*l2 \([^\t]*\).*/\1/' | sort -g | tail -1; }
+    [ "$(awk -v w="$(worst)" 'BEGIN { print (w > 0.02 && w < 0.2) }')" = 1 ]
+    tensor-diff --tol 1 a plain >table
+    [ "$(awk -v w="$(worst)" 'BEGIN { print (w > 0.002 && w < 0.02) }')" = 1 ]
+    # The last state, normed, is the result; one picture alone has the same.
+    img-encode -m "$demo" --hidden-states "$golden/02.png" -o alone
+    python3 - <<'P'
+import msgpack_numpy as m
+read = lambda f: [r for r in m.Unpacker(open(f, "rb"), max_buffer_size=0) if "id" in r]
+two, alone = read("plain"), read("alone")
+for i in range(6):
+    k = f"hidden_states.{i}"
+    assert two[1][k].shape == (65, 128) and two[1][k].dtype == "f4"
+    assert (two[1][k] == alone[0][k]).all() and (two[0][k] != two[1][k]).any()
+h = two[0]["hidden_states.5"].astype("f8")
+h = (h - h.mean(1, keepdims=True)) / h.std(1, keepdims=True)
+c = [abs(__import__("numpy").corrcoef(h[:, i], two[0]["image_embeds"][:, i])[0, 1]) for i in range(128)]
+assert min(c) > 0.999, min(c)
+P
+    status_is 64 img-encode --hidden-states --pixels "$golden/01.png"
+    status_is 64 img-encode --hidden-states --cache=c "$golden/01.png"
+}
+
 @test "the cache keeps them apart" {
     img-encode -m "$demo" --cache=c "$golden/01.png" >plain
     img-encode -m "$demo" --cache=c --weights int8 -v "$golden/01.png" >a 2>log
