@@ -15,6 +15,7 @@ static const char *const head_words[] = { "both", "itm", "itc", NULL };
 static const struct opt opts[] = {
     OPT_MODEL(struct args, m.m),
     OPT_INT(struct args, m.m.threads, 't', "threads", "N", 1, 1024, "threads to compute with"),
+    COMPUTE_WEIGHTS(struct args, m.m),
     OPT_LIST(struct args, m.texts, 0, "text", "TEXT", "one record out for each (repeatable)"),
     OPT_CHOICE(struct args, m.head, 0, "head", "WORD", head_words,
                "both (default), itm (matching) or itc (contrastive)"),

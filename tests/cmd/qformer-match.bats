@@ -142,3 +142,15 @@ sys.stdout.buffer.write(m.packb({"id": "x", "text": "a", "image_embeds": np.ones
     status_is 64 qformer-match "$two" "$two"
     status_is 74 bash -c "qformer-match -m '$M' --text x '$two' >/dev/full"
 }
+
+@test "8-bit weights: near the stored ones, and the same at the start as once for all" {
+    qformer-match -m "$M" --text 'a red circle' "$BATS_FILE_TMPDIR/two" >stored
+    qformer-match -m "$M" --weights int8 --text 'a red circle' "$BATS_FILE_TMPDIR/two" >a
+    model-quantize "$M" small
+    qformer-match -m small --text 'a red circle' "$BATS_FILE_TMPDIR/two" >b
+    [ "$(scores <a)" = "$(scores <b)" ]
+    [ "$(scores <a)" != "$(scores <stored)" ]
+    paste <(scores <a | jq '.[]') <(scores <stored | jq '.[]') >both
+    [ "$(wc -l <both)" -eq 4 ]
+    awk '{ d = $1 - $2; if (d * d > 0.0025) exit 1 }' both
+}
