@@ -2,6 +2,7 @@
 #include "base/io.h"
 
 #include "base/err.h"
+#include "base/outfile.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -107,34 +108,16 @@ int io_read_file(struct buf *b, const char *path, size_t max)
     return rc;
 }
 
-/* Writes and closes; the close is checked because NFS and quotas report there. */
-static int write_and_close(int fd, const void *p, size_t n)
-{
-    int rc = io_write_full(fd, p, n);
-    if (close(fd) < 0 && rc == 0)
-        rc = err_sys(ERR_IO, "close");
-    return rc;
-}
-
 int io_write_file(const char *path, const void *p, size_t n)
 {
-    char tmp[4096];
-    int len = snprintf(tmp, sizeof tmp, "%s.tmp.%ld", path, (long)getpid());
-    if (len < 0 || (size_t)len >= sizeof tmp)
-        return err_set(ERR_IO, "%s: name too long", path);
-    int fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (fd < 0)
-        return err_sys(ERR_IO, "%s", tmp);
-    if (write_and_close(fd, p, n) < 0) {
-        unlink(tmp);
+    struct outfile f;
+    if (outfile_open(&f, path) < 0)
+        return -1;
+    if (io_write_full(f.fd, p, n) < 0) {
+        outfile_discard(&f);
         return err_wrap("%s", path);
     }
-    if (rename(tmp, path) < 0) {
-        err_sys(ERR_IO, "%s", path);
-        unlink(tmp);
-        return -1;
-    }
-    return 0;
+    return outfile_publish(&f);
 }
 
 static int map_fd(struct io_map *m, int fd, const char *path)

@@ -24,8 +24,7 @@ int io_write_full(int fd, const void *p, size_t n);
 /* A whole file (or "-", standard input) appended to b. More than max bytes is an error. */
 int io_read_file(struct buf *b, const char *path, size_t max);
 
-/* Writes path by way of a temporary file beside it and rename: readers see all of it or none.
- */
+/* Writes path as outfile.h does: readers see all of it or none. */
 int io_write_file(const char *path, const void *p, size_t n);
 
 /* A file mapped read-only. Empty files are an error. */

@@ -6,14 +6,21 @@
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* A device, a pipe: what is written goes into it, and nothing takes its name. */
+/* A device, a pipe: what is written goes into it, and nothing takes its name. Nor that of
+ * /dev/stdout, which is a link to a descriptor, even if that is a file. */
 static bool is_special(const char *path)
 {
+    char to[64] = "";
     struct stat st;
-    return stat(path, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode);
+    if (stat(path, &st) < 0)
+        return false;
+    return (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)) ||
+           !strncmp(path, "/dev/fd/", 8) || !strncmp(path, "/proc/", 6) ||
+           (readlink(path, to, sizeof to - 1) > 0 && !strncmp(to, "/proc/", 6));
 }
 
 int outfile_open(struct outfile *o, const char *path)

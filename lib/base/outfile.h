@@ -1,6 +1,6 @@
 /* outfile.h - a file that appears complete or not at all: it is written beside its place, under
- * another name, and renamed when it is whole. A device or a pipe (/dev/null) keeps its name,
- * and is written to as it is.
+ * another name, and renamed when it is whole. A device, a pipe or a link to a descriptor
+ * (/dev/null, /dev/stdout) keeps its name, and is written to as it is.
  *
  * Owns:    fd and the temporary name, until outfile_publish() or outfile_discard().
  * Errors:  -1 with err set (ERR_IO). */

@@ -10,6 +10,8 @@
 #include "lib/tap.h"
 #include "tensor/tensor.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static void test_err(void)
@@ -138,10 +140,40 @@ static void test_io(void)
     ok(io_read_file(&b, path, 5) == 0 && !strcmp(buf_str(&b), "hello"), "and read");
     fails(io_read_file(&b, path, 4), ERR_DATA, "limit");
     fails(io_read_file(&b, "/nonexistent/x", 9), ERR_NOINPUT, "/nonexistent/x: No such file");
-    fails(io_write_file("/nonexistent/x", "", 0), ERR_IO, "No such file");
+    fails(io_write_file("/nonexistent/x", "", 0), ERR_IO, "/nonexistent/x: No such file");
     buf_release(&b);
     unlink(path);
     rmdir(dir);
+}
+
+/* What is no file of its own keeps its name: a pipe, a link as /dev/stdout is one. */
+static void test_special(void)
+{
+    char dir[] = "/tmp/vqa-base-XXXXXX", path[64], to[64];
+    struct stat st;
+    struct buf b;
+    buf_init(&b);
+    if (!mkdtemp(dir))
+        return;
+    snprintf(path, sizeof path, "%s/pipe", dir);
+    int fd = mkfifo(path, 0600) == 0 ? open(path, O_RDWR) : -1;
+    ok(fd >= 0 && io_write_file(path, "x", 1) == 0, "a pipe is written to");
+    ok(lstat(path, &st) == 0 && S_ISFIFO(st.st_mode), "and is a pipe still");
+    close(fd);
+    unlink(path);
+    snprintf(path, sizeof path, "%s/file", dir);
+    fd = open(path, O_RDWR | O_CREAT, 0600);
+    snprintf(to, sizeof to, "/proc/self/fd/%d", fd);
+    snprintf(path, sizeof path, "%s/link", dir);
+    ok(symlink(to, path) == 0 && io_write_file(path, "hello", 5) == 0, "a descriptor's link");
+    ok(lstat(path, &st) == 0 && S_ISLNK(st.st_mode), "is a link still");
+    unlink(path);
+    snprintf(path, sizeof path, "%s/file", dir);
+    ok(io_read_file(&b, path, 5) == 0 && !strcmp(buf_str(&b), "hello"), "to what was written");
+    close(fd);
+    unlink(path);
+    rmdir(dir);
+    buf_release(&b);
 }
 
 /* RFC 4648, section 10. */
@@ -182,6 +214,7 @@ int main(void)
     test_halves();
     test_tensor();
     test_io();
+    test_special();
     test_base64();
     test_sha256();
     return tap_done();
