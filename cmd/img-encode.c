@@ -125,9 +125,8 @@ static int run(struct args *a)
                        .report = cli_report,
                        .say = a->c.verbose ? cli_warn : NULL };
     if (a->e.own_files) {
-        g.source = source_new(&a->s);
-        if (!g.source)
-            return -1;
+        if (!(g.source = source_new(&a->s)))
+            return stage_refuse(&s);
         s.next = next;
         s.ready = ready;
     }

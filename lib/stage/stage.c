@@ -105,6 +105,13 @@ void stage_abort(const char *program)
         wire_abort(STDOUT_FILENO, program);
 }
 
+int stage_refuse(const struct stage *s)
+{
+    if (is_stdio(s->output))
+        stage_abort(s->program);
+    return -1;
+}
+
 static void prepare(void *ctx, int slot)
 {
     struct stage_io *io = ctx;
@@ -258,7 +265,5 @@ int stage_run(const struct stage *s)
     if (rc == 0)
         rc = wire_writer_counts(io.out).errors != 0;
     close_all(&io);
-    if (rc < 0 && is_stdio(s->output))
-        stage_abort(s->program);
-    return rc;
+    return rc < 0 ? stage_refuse(s) : rc;
 }

@@ -70,4 +70,7 @@ int stage_fail(struct stage_io *io, struct record *rec);
  * failure before stage_run(), which does it itself. Fits struct cli's on_usage_error. */
 void stage_abort(const char *program);
 
+/* The same for a stage, if it writes to standard output. Returns -1. */
+int stage_refuse(const struct stage *s);
+
 #endif

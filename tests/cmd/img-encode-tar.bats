@@ -101,6 +101,17 @@ PY
     says "no images found"
 }
 
+@test "an archive that is not there, or not alone, is said once in a pipeline" {
+    cd "$BATS_TEST_TMPDIR"
+    pack x.tar GNU
+    status_is 64 vqa caption --tar x.tar a.png
+    says "img-encode: --tar: expected no other images, no -T and no -r with it"
+    one_line
+    status_is 66 vqa caption --tar nosuch.tar
+    says "img-encode: nosuch.tar: No such file"
+    one_line
+}
+
 @test "vqa: --tar, printed and into files" {
     pictures
     pack x.tar PAX
