@@ -6,19 +6,26 @@
 
 #include <stdio.h>
 
-static void compute(struct pipeline *p, const char *name, const struct stages_common *c)
+static void with_model(struct pipeline *p, const char *name, const struct stages_common *c)
 {
     pipeline_command(p, name);
     pipeline_opt(p, "-m", c->model);
-    pipeline_opt(p, "-t", c->threads);
-    pipeline_opt(p, "-b", c->batch);
-    pipeline_opt(p, "--weights", c->weights);
+    pipeline_opt(p, "-t", c->threads ? c->threads_arg : NULL);
+    pipeline_opt(p, "--weights", c->weights ? quant_words[c->weights] : NULL);
+}
+
+static void compute(struct pipeline *p, const char *name, const struct stages_common *c)
+{
+    with_model(p, name, c);
+    pipeline_opt(p, "-b", c->batch ? c->batch_arg : NULL);
 }
 
 void stages_prepare(struct stages_common *c)
 {
     char usual[4096];
     struct stages_cache *k = &c->cache;
+    snprintf(c->threads_arg, sizeof c->threads_arg, "%d", c->threads);
+    snprintf(c->batch_arg, sizeof c->batch_arg, "%d", c->batch);
     if (k->off)
         return;
     if (k->dir && *k->dir)
@@ -77,9 +84,7 @@ void stages_qformer(struct pipeline *p, const struct stages_common *c)
 
 void stages_match(struct pipeline *p, const struct stages_common *c)
 {
-    pipeline_command(p, "qformer-match");
-    pipeline_opt(p, "-m", c->model);
-    pipeline_opt(p, "-t", c->threads);
+    with_model(p, "qformer-match", c);
     pipeline_opt(p, "--head", "itc");
 }
 

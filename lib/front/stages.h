@@ -4,6 +4,7 @@
 
 #include "cli/opt.h"
 #include "front/pipeline.h"
+#include "quant/quant.h"
 
 /* Options of opt-generate that the front door hands on as they are. */
 struct stages_gen {
@@ -43,17 +44,20 @@ struct stages_cache {
     char arg[4112]; /* "--cache=DIR", from stages_prepare() */
 };
 
-/* The model and what all compute stages take; strings as given, NULL for the default. */
+/* The model and what all compute stages take; 0 and NULL for the default. What is no number
+ * ends vqa before the stages start, which would each say so. */
 struct stages_common {
-    const char *model, *threads, *batch, *weights;
+    const char *model;
+    int threads, batch, weights;
+    char threads_arg[12], batch_arg[12]; /* from stages_prepare() */
     struct stages_cache cache;
 };
 #define STAGES_COMMON_OPTS(S, field)                                                           \
     OPT_STR(S, field.model, 'm', "model", "MODEL",                                             \
             "directory, or ORG/NAME[@REV] in the Hugging Face cache"),                         \
-        OPT_STR(S, field.threads, 't', "threads", "N", "threads to compute with"),             \
-        OPT_STR(S, field.batch, 'b', "batch-size", "N", "records computed together"),          \
-        OPT_STR(S, field.weights, 0, "weights", "WORD", "stored, int8 or int4"),               \
+        OPT_COMPUTE(S, field),                                                                 \
+        OPT_CHOICE(S, field.weights, 0, "weights", "WORD", quant_words,                        \
+                   "stored (default), int8 or int4"),                                          \
         OPT_MAYBE(S, field.cache.dir, "cache", "DIR", "where results of encoding are kept"),   \
         OPT_STR(S, field.cache.ro, 0, "cache-ro", "DIR", "use those in DIR too, write none"),  \
         OPT_STR(S, field.cache.max, 0, "cache-max", "SIZE", "keep about so much, as 20G"),     \

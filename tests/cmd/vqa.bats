@@ -139,6 +139,11 @@ shipped_model() {
         [ "$(grep -c '^vqa' <<<"$stderr")" -eq 1 ]
         [ -z "$output" ]
     done
+    for wrong in "--weights int3" "-t 0" "-b x"; do # what all stages get is checked before they start
+        # shellcheck disable=SC2086
+        status_is 64 vqa ask $wrong scene-1.png x
+        one_line
+    done
     status_is 64 vqa ask --qestion x scene-1.png
     says "did you mean --question?"
     status_is 64 vqa caht scene-1.png
