@@ -18,8 +18,8 @@ static bool is_special(const char *path)
     struct stat st;
     if (stat(path, &st) < 0)
         return false;
-    return (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)) ||
-           !strncmp(path, "/dev/fd/", 8) || !strncmp(path, "/proc/", 6) ||
+    return (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)) || !strncmp(path, "/dev/fd/", 8) ||
+           !strncmp(path, "/proc/", 6) ||
            (readlink(path, to, sizeof to - 1) > 0 && !strncmp(to, "/proc/", 6));
 }
 
