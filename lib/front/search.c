@@ -29,7 +29,8 @@ struct search {
     int count;
     struct hit *best; /* best first; of equal scores the first seen */
     int hits;
-    bool failed;
+    bool failed, fail_fast;
+    enum err_kind why; /* of the first failure */
 };
 
 static const struct opt opts[] = {
@@ -144,13 +145,16 @@ static int take(struct search *s, struct record *rec, struct names *names)
 static int read_scores(struct search *s, int fd, struct names *names)
 {
     struct wire_reader *in = wire_reader_new(fd, "the pipeline", NULL);
+    struct record_error e;
     struct record rec;
     record_init(&rec);
     int rc = in ? 1 : -1;
     while (rc > 0 && (rc = wire_read(in, &rec)) > 0) {
-        if (record_is_error(&rec))
+        if (record_get_error(&e, &rec) > 0) {
+            if (!s->failed)
+                s->why = err_kind_named(e.kind);
             s->failed = true;
-        else if (take(s, &rec, names) < 0)
+        } else if (take(s, &rec, names) < 0)
             rc = -1;
     }
     record_release(&rec);
@@ -162,6 +166,8 @@ static int run_pipeline(struct search *s, struct pipeline *p, struct names *name
 {
     stages_match(p, &s->common);
     pipeline_opt(p, "--text", s->text);
+    if (s->fail_fast)
+        pipeline_arg(p, "--fail-fast");
     if ((s->verbose && stages_show(p) < 0) || pipeline_start(p, false) < 0)
         return -1;
     int rc = read_scores(s, p->out, names), status = pipeline_wait(p);
@@ -172,19 +178,33 @@ static int run_pipeline(struct search *s, struct pipeline *p, struct names *name
     return rc;
 }
 
+/* DIR/part-*.TYPE, whatever signs of a pattern DIR has in its name. False: none are there. */
+static bool list_parts(glob_t *g, const char *dir, const char *type)
+{
+    char pattern[8192];
+    size_t n = 0;
+    if (strlen(dir) > 4000)
+        return false;
+    for (const char *c = dir; *c; c++) {
+        if (strchr("\\*?[", *c))
+            pattern[n++] = '\\';
+        pattern[n++] = *c;
+    }
+    snprintf(pattern + n, sizeof pattern - n, "/part-*.%s", type);
+    return glob(pattern, 0, NULL, g) == 0;
+}
+
 static int search_stored(struct search *s, const char *dir)
 {
     struct pipeline p;
     struct names n = { 0 };
     glob_t npy;
-    char pattern[4096];
-    snprintf(pattern, sizeof pattern, "%s/part-*.npy", dir);
-    if (glob(pattern, 0, NULL, &npy) != 0)
+    if (!list_parts(&npy, dir, "npy"))
         return err_set(ERR_OS, "%s: cannot list it", dir);
-    snprintf(pattern, sizeof pattern, "%s/part-*.jsonl", dir);
-    int rc = glob(pattern, 0, NULL, &n.jsonl) == 0
+    int rc = list_parts(&n.jsonl, dir, "jsonl")
                  ? 0
-                 : err_set(ERR_NOINPUT, "%s: no such file, expected it beside .npy", pattern);
+                 : err_set(ERR_NOINPUT,
+                           "%s/part-*.jsonl: no such file, expected it beside .npy", dir);
     if (rc == 0) {
         pipeline_init(&p);
         pipeline_command(&p, "tensor-convert");
@@ -192,6 +212,7 @@ static int search_stored(struct search *s, const char *dir)
         pipeline_opt(&p, "--field", "image_embeds_proj");
         for (size_t i = 0; i < npy.gl_pathc; i++)
             pipeline_arg(&p, npy.gl_pathv[i]);
+        s->fail_fast = true; /* vectors of another kind are so in every row */
         rc = run_pipeline(s, &p, &n);
         pipeline_release(&p);
     }
@@ -218,11 +239,7 @@ static int search_pictures(struct search *s)
 static bool is_stored(const char *dir)
 {
     glob_t g;
-    char pattern[4096];
-    if (!io_is_dir(dir) ||
-        (size_t)snprintf(pattern, sizeof pattern, "%s/part-*.npy", dir) >= sizeof pattern)
-        return false;
-    bool found = glob(pattern, 0, NULL, &g) == 0;
+    bool found = io_is_dir(dir) && list_parts(&g, dir, "npy");
     if (found)
         globfree(&g);
     return found;
@@ -239,7 +256,7 @@ static int run(struct search *s)
     if (rc == 0)
         rc = print(s);
     if (rc == 0 && s->failed && s->hits == 0)
-        rc = cli_status(ERR_DATA); /* nothing could be compared, as a stage has said */
+        rc = cli_status(s->why); /* nothing could be compared, as a stage has said */
     while (s->hits)
         free(s->best[--s->hits].name);
     free(s->best);
@@ -260,5 +277,9 @@ int front_search(int argc, char **argv)
     s.text = argv[i];
     s.from = argv + i + 1;
     s.count = argc - i - 1;
+    for (int k = 0; k < s.count && s.count > 1; k++)
+        if (is_stored(s.from[k]))
+            cli_usage_error("%s: vectors of vqa embed, expected nothing beside them",
+                            s.from[k]);
     return run(&s);
 }

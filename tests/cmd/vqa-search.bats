@@ -39,6 +39,8 @@ setup() {
     python3 -c 'import numpy as np; a = np.load("three/part-00000-of-00003.npy"); assert a.shape[1:] == (4, 16) and a.dtype == "f4", a.shape'
     vqa search -m "$M" 'a red circle' "$P" >want
     vqa search -m "$M" 'a red circle' three | cmp - want
+    cp -r three 'th[r]ee*'
+    vqa search -m "$M" 'a red circle' 'th[r]ee*' | cmp - want
     status_is 0 vqa search -m "$M" -v 'a red circle' three
     says "tensor-convert --from npy --field image_embeds_proj"
 }
@@ -55,9 +57,14 @@ setup() {
     status_is 1 vqa search -m "$M" x "$P/photo.jpg" nosuch.png
     says "nosuch.png"
     [[ $output == *photo.jpg ]]
-    vqa embed -m "$M" -o cls "$P"/scene-1.png
+    vqa embed -m "$M" -o cls "$P"/scene-[12].png
     status_is 65 vqa search -m "$M" x cls
     says "image_embeds_proj"
+    one_line
+    status_is 64 vqa search -m "$M" x cls "$P"/scene-1.png
+    says "cls: vectors of vqa embed, expected nothing beside them"
+    status_is 66 vqa search -m "$M" x nosuch.png
+    one_line
     vqa embed -m "$M" --pool itc -o two "$P"/scene-[12].png
     head -1 two/part-*.jsonl >line
     cp line two/part-00000-of-00001.jsonl
