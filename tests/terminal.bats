@@ -145,6 +145,98 @@ width() {
     ! pgrep -P "$pane"
 }
 
+# shows TEXT - the screen has it within a line that is written over, the last one of it
+shows() {
+    sees "$1" || return
+    [ "$(screen | grep -c .)" -le 2 ] || { screen; return 1; } # the command and the line
+}
+
+# interrupted STATUS - Ctrl-C ends what runs; the prompt comes at the begin of a line, and no escape is left over
+interrupted() {
+    types C-c
+    sees '^ready> *$'
+    types 'st=$?; clear; echo "ended $st."' Enter
+    sees "^ended $1\\.\$"
+}
+
+@test "how far it is, on one line as wide as the terminal: embed and sidecars; Ctrl-C leaves nothing half written" {
+    mkdir photos
+    cp scene-1.png photos/0.png
+    for i in $(seq 2000); do ln photos/0.png "photos/$i.png"; done
+    does true
+    types 'clear; vqa embed --no-cache -o out -r photos' Enter
+    shows '^[1-9][0-9]* of 2001 images, .* a second, .* left'
+    tmux -L "$socket" resize-window -x 24 -y 12
+    types C-l # what a narrower terminal made of the longer line
+    for _ in 1 2 3; do sees '^[1-9][0-9]* of 2001 images'; sleep 0.3; done
+    shows '^[1-9][0-9]* of 2001 images' # cut at the margin, not wrapped
+    tmux -L "$socket" resize-window -x 100 -y 40
+    interrupted 75
+    [ -z "$(compgen -G 'out/*.safetensors')$(compgen -G 'out/*.jsonl')" ] || { ls out; false; }
+    types 'clear; NO_COLOR=1 vqa caption --no-cache --sidecar txt -r photos' Enter
+    shows '^[1-9][0-9]* images, .* a second'
+    for _ in $(seq 100); do [ "$(compgen -G 'photos/*.txt' | wc -l)" -gt 3 ] && break; sleep 0.1; done
+    interrupted 75
+    find photos -type f ! -name '*.png' ! -name '*.txt' | (! grep .)
+    want=$(cat "$(compgen -G 'photos/*.txt' | head -1)")
+    [ -n "$want" ]
+    for f in photos/*.txt; do [ "$(cat "$f")" = "$want" ]; done
+}
+
+@test "how far it is: TERM=dumb gets blanks for escapes; in a pipe there is the last line alone" {
+    yes scene-1.png | head -150 >many
+    # What script(1) saw is what the command wrote, before tmux made a screen of it.
+    for how in 'TERM=dumb' '-u TERM'; do
+        does "script -qc \"env $how vqa embed --no-cache -o '${how#* }' -T many\" log >/dev/null"
+        [ "$st" -eq 0 ]
+        grep -q $'\r[0-9]* of 150 images' log
+        ! grep -q $'\x1b' log || { cat -v log; false; }
+        [ "$(tail -n +2 log | sed '$d' | tr '\r' '\n' | wc -L)" -le 100 ]
+        grep -q $'\rvqa embed: 150 vectors, 0 failed' log
+    done
+    does 'script -qc "NO_COLOR=1 vqa embed --no-cache -o plain -T many" log >/dev/null'
+    grep -q $'\r[0-9]* of 150 images.*\x1b\\[K' log
+    does 'vqa embed --no-cache -o piped -T many 2>&1 | cat -v'
+    [ "$(grep -c . shown)" -eq 1 ] || { cat shown; false; }
+    grep -q '^vqa embed: 150 vectors, 0 failed; ' shown
+}
+
+@test "qformer-train: a bar, resized; Ctrl-C leaves a whole checkpoint" {
+    python3 "$repo/tests/lib/retrieval.py" model
+    printf '{"image": "scene-%d.png", "caption": "a red circle"}\n' 1 2 3 >pairs.jsonl
+    does true
+    types 'clear; qformer-train -m model -d pairs.jsonl -o out -b 3 --max-steps 1000000' Enter
+    sees '^step [0-9]*/1000000  itc .* tokens/s  [0-9]*:[0-9][0-9]:[0-9][0-9] left'
+    [ "$(screen | grep -c '^step')" -eq 1 ]
+    tmux -L "$socket" resize-window -x 40 -y 12
+    types C-l
+    sees '^step [0-9]*/1000000  itc [0-9.]*'
+    interrupted 75
+    [ "$(compgen -G 'out/*' | wc -l)" -eq 1 ]
+    img-encode -m out/checkpoint-* scene-1.png >/dev/null
+    jq -e '.step > 0' out/checkpoint-*/training_state.json
+    does 'script -qc "TERM=dumb qformer-train -m model -d pairs.jsonl -o dumb -b 3 --max-steps 20" log >/dev/null'
+    grep -q 'step 20/20' log
+    ! grep -q $'\x1b' log || { cat -v log; false; }
+    does 'qformer-train -m model -d pairs.jsonl -o piped -b 3 --max-steps 20 2>&1 | cat -v'
+    [ "$(cat shown)" = piped/checkpoint-000020 ] || { cat shown; false; }
+}
+
+@test "vqa ask --explain: an answer and a page, no more; Ctrl-C leaves neither page nor files" {
+    mkdir tmp
+    does "TMPDIR=$PWD/tmp vqa ask --explain=p.html scene-1.png 'what color is the circle?'"
+    [ "$st" -eq 0 ]
+    [ "$(grep -c . shown)" -eq 1 ] || { cat shown; false; }
+    [ -s p.html ]
+    # A picture that never comes: the first stage waits for it.
+    types "clear; cat <>$(mkfifo never; echo never) | TMPDIR=$PWD/tmp vqa ask --explain=q.html - what" Enter
+    for _ in $(seq 100); do [ -n "$(ls tmp)" ] && break; sleep 0.1; done
+    [ -n "$(ls tmp)" ]
+    interrupted 130
+    [ -z "$(ls tmp)" ]
+    [ ! -e q.html ]
+}
+
 @test "chat: a resized window and Ctrl-C" {
     types "clear; vqa chat scene-1.png" Enter
     sees '^? *$'

@@ -3,6 +3,7 @@
 
 #include "base/err.h"
 #include "base/io.h"
+#include "front/line.h"
 #include "front/screen.h"
 
 #include <jansson.h>
@@ -42,7 +43,7 @@ int journal_open(struct journal *j, int64_t step)
 {
     struct buf kept = { 0 };
     j->first = step;
-    j->tty = isatty(STDERR_FILENO);
+    j->tty = line_seen();
     if (!j->path)
         return 0;
     int rc = step ? read_kept(&kept, j->path, step) : 0;
@@ -128,10 +129,12 @@ static json_t *interval_line(const struct journal *j, const struct journal_step 
     return o;
 }
 
-static void show_loss(const char *name, double v)
+/* "  itc 0.1234", and nothing for a loss that is not of this run. */
+static void add_loss(char *text, size_t size, const char *name, double v)
 {
+    size_t n = strlen(text);
     if (isfinite(v))
-        fprintf(stderr, "  %s %.4f", name, v);
+        snprintf(text + n, size - n, "  %s %.4f", name, v);
 }
 
 static void show(struct journal *j, const struct journal_step *s)
@@ -142,14 +145,15 @@ static void show(struct journal *j, const struct journal_step *s)
         return;
     j->shown = t;
     long left = (long)((t - j->begun) / (double)done * (double)(j->total - s->step));
-    fprintf(stderr, "\rstep %lld/%lld", (long long)s->step, (long long)j->total);
-    show_loss("itc", s->losses.itc);
-    show_loss("itm", s->losses.itm);
-    show_loss("itg", s->losses.itg);
-    show_loss("lm", s->losses.lm);
-    show_loss("align", s->losses.align);
-    fprintf(stderr, "  %.0f tokens/s  %ld:%02ld:%02ld left\033[K",
-            (double)j->targets / (t - j->interval), left / 3600, left / 60 % 60, left % 60);
+    char losses[256] = "";
+    add_loss(losses, sizeof losses, "itc", s->losses.itc);
+    add_loss(losses, sizeof losses, "itm", s->losses.itm);
+    add_loss(losses, sizeof losses, "itg", s->losses.itg);
+    add_loss(losses, sizeof losses, "lm", s->losses.lm);
+    add_loss(losses, sizeof losses, "align", s->losses.align);
+    line_show("step %lld/%lld%s  %.0f tokens/s  %ld:%02ld:%02ld left", (long long)s->step,
+              (long long)j->total, losses, (double)j->targets / (t - j->interval), left / 3600,
+              left / 60 % 60, left % 60);
 }
 
 int journal_step(struct journal *j, const struct journal_step *s)
@@ -171,12 +175,14 @@ static json_t *three(const double v[RECALL_KINDS])
 
 int journal_recall(struct journal *j, int64_t step, const struct recall *r)
 {
-    if (j->tty)
+    if (j->tty) {
+        line_clear();
         fprintf(stderr,
-                "\rstep %lld: recall@1/5/10: image to text %.3f %.3f %.3f, text to image %.3f "
-                "%.3f %.3f; matching %.3f\033[K\n",
+                "step %lld: recall@1/5/10: image to text %.3f %.3f %.3f, text to image %.3f "
+                "%.3f %.3f; matching %.3f\n",
                 (long long)step, r->image_to_text[0], r->image_to_text[1], r->image_to_text[2],
                 r->text_to_image[0], r->text_to_image[1], r->text_to_image[2], r->itm_accuracy);
+    }
     return put(j, json_pack("{s:I, s:o, s:o, s:f}", "step", (json_int_t)step, "image_to_text",
                             three(r->image_to_text), "text_to_image", three(r->text_to_image),
                             "eval_itm_accuracy", r->itm_accuracy));

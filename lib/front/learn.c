@@ -7,6 +7,7 @@
 #include "cli/env.h"
 #include "front/checkpoint.h"
 #include "front/journal.h"
+#include "front/line.h"
 #include "front/model.h"
 #include "front/sampler.h"
 #include "model/qformer.h"
@@ -149,9 +150,10 @@ static int warm(struct learn *l, struct pairs *p, const char *what)
         if (features_get(&t, &l->features, p, i) < 0)
             return -1;
         if (l->journal.tty && (i + 1 == p->images || i % 16 == 15))
-            fprintf(stderr, "\r%s: %d of %d pictures%s", what, i + 1, p->images,
-                    i + 1 == p->images ? "\033[K\n" : "\033[K");
+            line_show("%s: %d of %d pictures", what, i + 1, p->images);
     }
+    if (l->journal.tty)
+        fputc('\n', stderr);
     return 0;
 }
 

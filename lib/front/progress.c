@@ -2,6 +2,7 @@
 #include "front/progress.h"
 
 #include "cli/die.h"
+#include "front/line.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -31,7 +32,7 @@ static void open_tally(struct progress *p)
 void progress_begin(struct progress *p, uint64_t total)
 {
     *p = (struct progress){
-        .total = total, .tty = isatty(STDERR_FILENO), .begun = now(), .tally = { -1, -1 }
+        .total = total, .tty = line_seen(), .begun = now(), .tally = { -1, -1 }
     };
     p->since = p->shown = p->begun;
     open_tally(p);
@@ -76,9 +77,9 @@ static void show(struct progress *p, double t)
     if (p->total >= done(p) && rate > 0)
         snprintf(left, sizeof left, ", %s left",
                  duration(text, sizeof text, (double)(p->total - done(p)) / rate));
-    fprintf(stderr, "\r%llu%s images, %.1f a second, %llu from the cache, %llu failed%s\033[K",
-            (unsigned long long)done(p), of, rate, (unsigned long long)p->hits,
-            (unsigned long long)p->failed, p->total ? left : "");
+    line_show("%llu%s images, %.1f a second, %llu from the cache, %llu failed%s",
+              (unsigned long long)done(p), of, rate, (unsigned long long)p->hits,
+              (unsigned long long)p->failed, p->total ? left : "");
     if (t - p->since > RATE_OVER) {
         p->since += (t - p->since) / 2;
         p->base += (done(p) - p->base) / 2;
@@ -98,7 +99,7 @@ void progress_step(struct progress *p)
 void progress_drop(struct progress *p)
 {
     if (p->tty && p->shown > p->begun)
-        fputs("\r\033[K", stderr);
+        line_clear();
     for (int i = 0; i < 2 && p->tally[1] > 0; i++)
         close(p->tally[i]);
     *p = (struct progress){ 0 };
