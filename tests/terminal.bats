@@ -222,6 +222,33 @@ interrupted() {
     [ "$(cat shown)" = piped/checkpoint-000020 ] || { cat shown; false; }
 }
 
+@test "model-quantize: how far it is; Ctrl-C takes away what was begun" {
+    # Large enough to be met at work; holes in a file, which only what is read before Ctrl-C fills.
+    python3 - <<'P'
+import json
+M = 4096
+h = {f"language_model.model.decoder.layers.{i}.fc1.weight": {"dtype": "F32", "shape": [M, M], "data_offsets": [4 * M * M * i, 4 * M * M * (i + 1)]} for i in range(200)}
+h = json.dumps(h).encode()
+import os
+os.mkdir("m")
+with open("m/model.safetensors", "wb") as f:
+    f.write(len(h).to_bytes(8, "little") + h)
+    f.truncate(8 + len(h) + 200 * 4 * M * M)
+P
+    cp "$VQA_DATADIR/demo-model/config.json" m
+    does true
+    types 'clear; model-quantize --weights int4 m small' Enter
+    shows '^[1-9][0-9]* of 200 tensors$'
+    compgen -G 'small.tmp.*'
+    interrupted 130
+    [ -z "$(compgen -G 'small*')" ]
+    rm -r m
+    does "model-quantize --weights int8 $VQA_DATADIR/demo-model small"
+    [ "$st" -eq 0 ]
+    [ "$(grep -c . shown)" -eq 0 ] || { cat shown; false; }
+    [ -e small/config.json ]
+}
+
 @test "vqa ask --explain: an answer and a page, no more; Ctrl-C leaves neither page nor files" {
     mkdir tmp
     does "TMPDIR=$PWD/tmp vqa ask --explain=p.html scene-1.png 'what color is the circle?'"

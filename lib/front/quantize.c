@@ -5,11 +5,13 @@
 #include "base/io.h"
 #include "cli/die.h"
 #include "cli/env.h"
+#include "front/line.h"
 #include "front/model.h"
 #include "store/safetensors_out.h"
 
 #include <dirent.h>
 #include <fnmatch.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -211,23 +213,51 @@ static int put_linear(struct job *j, const char *name, struct tensor t)
                : put(j, name, "_shape", tensor_1d(codes.dim, DT_I64, 2));
 }
 
+static volatile sig_atomic_t stopped; /* the signal */
+
+static void on_signal(int sig)
+{
+    stopped = sig;
+}
+
+/* After the next tensor, so that the directory can be taken away. */
+static void catch_signals(void)
+{
+    struct sigaction a = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
+    sigaction(SIGTERM, &a, NULL);
+    sigaction(SIGINT, &a, NULL);
+}
+
+/* The end that it would have been, if nothing had had to be taken away first. */
+static void end_by_signal(void)
+{
+    signal(stopped, SIG_DFL);
+    raise(stopped);
+}
+
 static void tell(struct job *j, bool last)
 {
     time_t now = time(NULL);
-    if (!isatty(STDERR_FILENO) || (now == j->told && !last))
+    if (!line_seen() || (now == j->told && !last))
         return;
     j->told = now;
-    fprintf(stderr, last ? "\r\033[K" : "\r%d of %d tensors\033[K", j->done, j->tensors);
+    if (last)
+        line_clear();
+    else
+        line_show("%d of %d tensors", j->done, j->tensors);
 }
 
 static int put_one(void *ctx, const char *name, struct tensor t)
 {
     struct job *j = ctx;
+    if (stopped)
+        return err_set(ERR_TEMP, "stopped by a signal");
     enum quantize_kind kind = quantize_kind(j->a, j->tied, name, t);
     bool turn = advance(&j->at, bytes_of(j->a, kind, t), j->a->shard);
     if (turn && (close_file(j) < 0 || open_file(j) < 0))
         return -1;
-    tell(j, j->done++ == j->tensors);
+    j->done++;
+    tell(j, false);
     arena_reset(&j->mem);
     return kind == QUANTIZE_LINEAR ? put_linear(j, name, t)
            : kind == QUANTIZE_HEAD ? put_head(j, name, t)
@@ -236,9 +266,10 @@ static int put_one(void *ctx, const char *name, struct tensor t)
 
 static int write_weights(struct job *j)
 {
-    if (open_file(j) < 0 || store_each(j->store, put_one, j) < 0 || close_file(j) < 0)
-        return -1;
+    int rc = open_file(j) < 0 || store_each(j->store, put_one, j) < 0 || close_file(j) < 0;
     tell(j, true);
+    if (rc)
+        return -1;
     return j->shards > 1 ? quantize_write_index(j->tmp, &j->index) : 0;
 }
 
@@ -334,6 +365,7 @@ static int check_ignore(const struct job *j)
 int quantize_run(const struct quantize *a)
 {
     struct job j = { .a = a, .out.data_fd = -1 };
+    catch_signals();
     int rc = open_model(&j);
     if (rc == 0 && (rc = plan(&j)) == 0 && (rc = check_ignore(&j)) == 0)
         rc = write_all(&j);
@@ -348,5 +380,7 @@ int quantize_run(const struct quantize *a)
     arena_release(&j.mem);
     pool_free(j.pool);
     store_close(j.store);
+    if (rc < 0 && stopped)
+        end_by_signal();
     return rc;
 }
