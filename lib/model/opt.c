@@ -472,8 +472,3 @@ int opt_head(struct tensor *logits, const struct opt_lm *m, struct nn *nn, struc
     *logits = nn_linear(nn, x, &m->head, NN_NONE); // (n, V)
     return nn_failed(nn);
 }
-
-bool opt_quantised(const struct opt_lm *m)
-{
-    return m->layers > 0 && m->layer[0].fc1.scale.data;
-}

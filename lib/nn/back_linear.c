@@ -76,7 +76,7 @@ void nn_back_linear(struct nn *nn, struct tensor y, struct tensor x, const struc
     struct linear l = { y, x, w->weight, w->bias };
     bool wanted = tape_wants(nn, x.data) || tape_wants(nn, w->weight.data) ||
                   tape_wants(nn, w->bias.data);
-    BUG_ON(wanted && w->scale.data); /* trainers refuse quantised models */
+    BUG_ON(wanted && w->scale.data); /* train_open() refuses quantised models */
     if (wanted)
         tape_note(nn, y, linear_back, &l, sizeof l);
 }

@@ -199,12 +199,24 @@ static int open_parts(struct train *t, struct store *st)
     store_on_bind(st, NULL, NULL);
     if (rc == 0 && t->o.stage == 2)
         rc = (t->opt = opt_open(st, &t->keep)) ? 0 : -1;
-    if (rc == 0 && t->opt && opt_quantised(t->opt))
-        return err_set(ERR_CONFIG, "%s: a quantised language model cannot be trained through",
-                       store_dir(st));
     if (rc == 0 && t->opt && t->o.losses & TRAIN_ALIGN)
         rc = train_open_align(t);
     return rc;
+}
+
+/* Scales tell, whatever config.json says: nothing here goes backwards through whole numbers. */
+static int find_scale(void *ctx, const char *name, struct tensor value)
+{
+    (void)value;
+    if (!ends(name, "_scale"))
+        return 0;
+    return err_set(ERR_CONFIG, "%s: %s: a quantised model, expected one of floats to train",
+                   store_dir(ctx), name);
+}
+
+static int refuse_quantised(struct store *st)
+{
+    return st ? store_each(st, find_scale, st) : 0;
 }
 
 struct train *train_open(struct store *st, struct store *from, const struct train_options *o,
@@ -215,7 +227,8 @@ struct train *train_open(struct store *st, struct store *from, const struct trai
         return err_nomem("trainer"), NULL;
     t->o = *o;
     t->from = from;
-    if (nn_init(&t->nn, &t->mem, pool, cpu) < 0 || open_parts(t, st) < 0) {
+    if (nn_init(&t->nn, &t->mem, pool, cpu) < 0 || refuse_quantised(st) < 0 ||
+        refuse_quantised(from) < 0 || open_parts(t, st) < 0) {
         train_close(t);
         return NULL;
     }

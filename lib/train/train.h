@@ -9,8 +9,8 @@
  * Bits:     the same for any number of threads; dropout and negatives are functions of the seed
  *           and the batch's number alone, so what is resumed goes on as if never stopped.
  * Letters:  B pairs, S rows of features of width E, T text positions.
- * Errors:   -1 or NULL with err set: ERR_CONFIG a checkpoint that lacks a part, ERR_DATA a
- * batch that does not fit the model, ERR_OS memory. */
+ * Errors:   -1 or NULL with err set: ERR_CONFIG a checkpoint that lacks a part or is quantised,
+ *           ERR_DATA a batch that does not fit the model, ERR_OS memory. */
 #ifndef TRAIN_TRAIN_H
 #define TRAIN_TRAIN_H
 

@@ -309,6 +309,24 @@ P
     status_is 66 qformer-train -m nosuch -d "$D/pairs.jsonl" -o z -b 2
 }
 
+@test "a quantised model is refused, in either stage and to begin from" {
+    M=$VQA_DATADIR/demo-model
+    model-quantize "$D/model" one
+    model-quantize --weights int4 "$M" two
+    refused() { # OPTION...
+        status_is 78 qformer-train -d "$D/pairs.jsonl" -o x --max-steps 1 -b 2 "$@"
+        says "_scale: a quantised model, expected one of floats to train"
+        one_line
+    }
+    refused -m one
+    refused --stage 2 -m two
+    refused --stage 2 -m "$M" --from two
+    jq 'del(.quantization_config)' one/config.json >config
+    mv config one/config.json
+    refused -m one
+    [ -z "$(find x -name 'checkpoint*')" ]
+}
+
 @test "--plot draws the log's curves" {
     command -v gnuplot >/dev/null || skip "no gnuplot"
     train out --log log --log-every 2 --plot p.png
