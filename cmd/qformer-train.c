@@ -1,11 +1,14 @@
 /* qformer-train - teaches the Q-Former: stage 1 on pictures and captions, stage 2 with a frozen
  * language model. Manual: man/qformer-train.1. */
 #include "cli/die.h"
+#include "cli/env.h"
 #include "cli/opt.h"
 #include "front/compute.h"
 #include "front/learn.h"
 #include "front/preset.h"
+#include "port/mpi.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 struct args {
@@ -90,6 +93,42 @@ static void check(const struct args *a)
         cli_usage_error("--max-epoch and --max-steps: expected one of them");
 }
 
+static const char *version(void)
+{
+    static char text[NN_KERNELS + 16];
+    snprintf(text, sizeof text, "%s\n%s", compute_version(), mpi_built() ? "MPI" : "no MPI");
+    return text;
+}
+
+/* Whether mpirun started this process, which costs nothing to know. */
+static bool is_rank(void)
+{
+    return env_get("OMPI_COMM_WORLD_SIZE");
+}
+
+static int train(struct learn_args *l)
+{
+    struct train_comm comm = { .gather = mpi_gather,
+                               .sum = mpi_sum,
+                               .sum_double = mpi_sum_double };
+    if (!is_rank())
+        return learn_run(l);
+    if (mpi_begin(&comm.rank, &comm.size) < 0)
+        return -1;
+    l->train.comm = &comm;
+    return learn_run(l);
+}
+
+/* With others, waits until they are here too; or ends them, if they do not know. */
+static int leave(int status, bool alone)
+{
+    if (is_rank() && mpi_built() && alone)
+        mpi_abort(status);
+    else if (is_rank() && mpi_built())
+        mpi_end();
+    return status;
+}
+
 int main(int argc, char **argv)
 {
     struct args a = { .l = { .accumulate = 1,
@@ -104,7 +143,7 @@ int main(int argc, char **argv)
                                          .about = "Train the Q-Former on pictures with "
                                                   "captions.",
                                          .opts = opts,
-                                         .version = compute_version },
+                                         .version = version },
                           argc, argv, &a);
     if (argc > first)
         cli_usage_error("'%s': expected options alone", argv[first]);
@@ -113,8 +152,8 @@ int main(int argc, char **argv)
         cli_usage_error("%s", err_msg());
     if (!a.l.cache.dir && !a.l.cache.ro && cached_dir(usual, sizeof usual))
         a.l.cache.dir = "";
-    int rc = learn_run(&a.l);
+    int rc = train(&a.l);
     free(a.l.data.v);
     free(a.l.weights.v);
-    return cli_finish(rc);
+    return leave(cli_finish(rc), rc == LEARN_ALONE);
 }

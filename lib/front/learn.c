@@ -36,11 +36,55 @@ struct learn {
     struct checkpoint checkpoint;
     struct train_schedule schedule;
     int64_t total, step; /* optimiser steps: of the run, and done */
-    int *chosen;         /* (B) pairs of the batch at hand */
-    struct arena batch;  /* its tensors */
-    struct nn nn;        /* for measuring */
+    int *chosen;         /* (B) pairs of the batch at hand, of this rank */
+    int longest;         /* ids of a text in it, and of all texts; of all ranks */
+    int64_t tokens;
+    int stop;           /* the signal that ends the run: the same on all ranks */
+    struct arena batch; /* its tensors */
+    struct nn nn;       /* for measuring */
     struct arena scratch;
 };
+
+/* ---- ranks ---- */
+
+static volatile sig_atomic_t signalled;
+
+static bool is_first(const struct learn *l)
+{
+    return l->a->train.comm->rank == 0;
+}
+
+/* What another rank has said: the same end, without a line. */
+static int follow(int kind)
+{
+    err_set(kind, "another process failed");
+    err_set_said();
+    return -1;
+}
+
+/* Where all ranks meet: -1 on all if rc is -1 on one, whose message it is (the first's, if
+ * there are several); and whether one was told to stop. */
+static int agree(struct learn *l, int rc)
+{
+    const struct train_comm *c = l->a->train.comm;
+    struct {
+        int kind, stop;
+    } own = { rc < 0 ? err_kind() : ERR_NONE, signalled }, *all = &own;
+    if (c->size > 1 && !(all = calloc((size_t)c->size, sizeof *all)))
+        return err_nomem("ranks"), LEARN_ALONE;
+    if (c->size > 1 && c->gather(c->ctx, all, &own, sizeof own) < 0)
+        rc = LEARN_ALONE;
+    for (int r = 0; r < c->size; r++) {
+        l->stop = l->stop ? l->stop : all[r].stop;
+        if (rc == LEARN_ALONE || !all[r].kind)
+            continue;
+        rc = r == c->rank ? -1 : follow(all[r].kind);
+        break;
+    }
+    if (c->size > 1)
+        free(all);
+    return rc;
+}
 
 /* ---- words ---- */
 
@@ -99,11 +143,16 @@ static int encode_all(struct words *w, const struct learn_args *a, struct pairs 
 
 /* ---- opening ---- */
 
+static void say_nothing(const char *fmt, ...)
+{
+    (void)fmt;
+}
+
 static int read_pairs(struct learn *l)
 {
     const struct learn_args *a = l->a;
     l->pairs.skip_bad = l->held_out.skip_bad = a->skip_bad;
-    l->pairs.say = l->held_out.say = cli_warn;
+    l->pairs.say = l->held_out.say = is_first(l) ? cli_warn : say_nothing;
     for (int i = 0; i < a->data.n; i++) {
         char *end = NULL;
         double weight = a->weights.n ? strtod(a->weights.v[i], &end) : 0;
@@ -287,7 +336,7 @@ static int resume(struct learn *l)
 
 static int save(struct learn *l)
 {
-    json_t *state = l->a->train.comm->rank ? NULL : run_state(l);
+    json_t *state = is_first(l) ? run_state(l) : NULL;
     int rc = state ? checkpoint_write(&l->checkpoint, l->step, state) : 0;
     json_decref(state);
     return rc;
@@ -300,9 +349,13 @@ static void draw(struct learn *l)
 {
     const struct train_comm *c = l->a->train.comm;
     int B = l->a->m.batch;
+    l->longest = 0;
+    l->tokens = 0;
     for (int r = 0; r < c->size; r++)
         for (int b = 0; b < B; b++) {
-            int pair = sampler_next(&l->sampler);
+            int pair = sampler_next(&l->sampler), length = l->pairs.pair[pair].length;
+            l->longest = length > l->longest ? length : l->longest;
+            l->tokens += length;
             if (r == c->rank)
                 l->chosen[b] = pair;
         }
@@ -337,10 +390,10 @@ static int64_t prompt_length(const struct learn *l, int64_t prompt, int length, 
 static int put_words(struct train_batch *b, struct learn *l, int64_t prompt)
 {
     const struct learn_args *a = l->a;
-    for (int i = 0; i < b->B; i++)
-        b->T = l->pairs.pair[l->chosen[i]].length > b->T ? l->pairs.pair[l->chosen[i]].length
-                                                         : b->T;
-    size_t B = (size_t)b->B, T = (size_t)b->T;
+    const struct train_comm *c = a->train.comm;
+    size_t B = (size_t)b->B, T = (size_t)l->longest;
+    uint64_t at = (b->number * (uint64_t)c->size + (uint64_t)c->rank) * B;
+    b->T = l->longest;
     int64_t *ids = arena_calloc(&l->batch, B * T, sizeof *ids),
             *length = arena_calloc(&l->batch, B, sizeof *length),
             *first = arena_calloc(&l->batch, B, sizeof *first),
@@ -351,7 +404,7 @@ static int put_words(struct train_batch *b, struct learn *l, int64_t prompt)
         const struct pairs_pair *pair = &l->pairs.pair[l->chosen[i]];
         memcpy(ids + i * T, pair->ids, (size_t)pair->length * sizeof *ids);
         length[i] = pair->length;
-        first[i] = prompt_length(l, prompt, pair->length, b->number * B + i);
+        first[i] = prompt_length(l, prompt, pair->length, at + i);
         image[i] = pair->image;
     }
     b->ids = ids;
@@ -392,20 +445,27 @@ static bool is_sound(struct learn *l, const struct train_batch *b, int i)
            tensor_check_finite(x, "query_output") == 0;
 }
 
+/* On all ranks; the first that has a bad pair tells of it. */
 static int not_finite(struct learn *l, const struct train_batch *b)
 {
     int bad = 0;
     while (bad < b->B && is_sound(l, b, bad))
         bad++;
+    if (bad == b->B) { /* another rank's, or nobody's */
+        int rc = agree(l, 0);
+        if (rc < 0)
+            return rc;
+    }
     const struct pairs_pair *p = &l->pairs.pair[l->chosen[bad < b->B ? bad : 0]];
     int64_t newest = checkpoint_newest(&l->checkpoint);
     char kept[64] = "there is no checkpoint yet";
     if (newest >= 0)
         snprintf(kept, sizeof kept, "checkpoint-%06lld is good", (long long)newest);
-    return err_set(
-        ERR_DATA, "step %lld: the loss is not a finite number, %s %s:%d (%.100s); %s",
-        (long long)l->step + 1, bad < b->B ? "from" : "in the batch that begins with", p->file,
-        p->line, p->caption, kept);
+    return agree(l, err_set(ERR_DATA,
+                            "step %lld: the loss is not a finite number, %s %s:%d (%.100s); %s",
+                            (long long)l->step + 1,
+                            bad < b->B ? "from" : "in the batch that begins with", p->file,
+                            p->line, p->caption, kept));
 }
 
 static void average(double *sum, double v, double weight, bool first)
@@ -434,39 +494,42 @@ static int one_batch(struct journal_step *s, struct learn *l, int part, int64_t 
                              .weight = 1.0 / accumulate };
     arena_reset(&l->batch);
     draw(l);
-    if (put_features(&b, l) < 0 || put_words(&b, l, prompt) < 0 ||
-        train_gradients(&losses, l->train, &b) < 0)
-        return -1;
+    int rc = agree(l, put_features(&b, l) < 0 || put_words(&b, l, prompt) < 0 ? -1 : 0);
+    if (rc < 0)
+        return rc;
+    if (train_gradients(&losses, l->train, &b) < 0)
+        return LEARN_ALONE;
     if (!isfinite(losses.sum))
         return not_finite(l, &b);
     add_losses(&s->losses, &losses, b.weight, part == 0);
     s->pairs += b.B * l->a->train.comm->size;
-    for (int i = 0; i < b.B; i++)
-        s->tokens += b.length[i];
+    s->tokens += l->tokens;
     if (part + 1 < accumulate)
         return 0;
     if (train_grad_norm(&s->norm, l->train) < 0)
-        return -1;
+        return LEARN_ALONE;
     return isfinite(s->norm) ? 0 : not_finite(l, &b);
 }
 
 static int one_step(struct learn *l, int64_t prompt)
 {
     struct journal_step s = { .rate = train_rate(&l->schedule, l->step) };
-    for (int i = 0; i < l->a->accumulate; i++)
-        if (one_batch(&s, l, i, prompt) < 0)
-            return -1;
+    int rc = 0;
+    for (int i = 0; rc == 0 && i < l->a->accumulate; i++)
+        rc = one_batch(&s, l, i, prompt);
+    if (rc < 0)
+        return rc;
     if (train_update(l->train, s.rate) < 0)
-        return -1;
+        return LEARN_ALONE;
     s.step = ++l->step;
     s.epoch = (double)l->step / (double)l->schedule.epoch_steps;
-    return l->a->train.comm->rank ? 0 : journal_step(&l->journal, &s);
+    return agree(l, is_first(l) ? journal_step(&l->journal, &s) : 0);
 }
 
 static int measure(struct learn *l)
 {
     struct recall r;
-    if (!l->a->eval || l->a->train.comm->rank)
+    if (!l->a->eval || !is_first(l))
         return 0;
     if (recall_measure(&r, l->train, &l->nn, &l->held_out, &l->features) < 0)
         return -1;
@@ -475,11 +538,9 @@ static int measure(struct learn *l)
 
 /* ---- the run ---- */
 
-static volatile sig_atomic_t stop;
-
 static void on_signal(int sig)
 {
-    stop = sig;
+    signalled = sig;
 }
 
 static void catch_signals(void)
@@ -490,29 +551,35 @@ static void catch_signals(void)
     signal(SIGXFSZ, SIG_IGN); /* a write that is too long fails, and says so */
 }
 
-static int run(struct learn *l)
+/* What follows a step: measuring, a checkpoint. */
+static int after_step(struct learn *l)
 {
     const struct learn_args *a = l->a;
+    bool last = l->step == l->total;
+    int rc = 0;
+    if (last || (a->eval_every && l->step % a->eval_every == 0))
+        rc = agree(l, measure(l));
+    if (rc == 0 && (last || l->stop || (a->save_every && l->step % a->save_every == 0)))
+        rc = agree(l, save(l));
+    return rc;
+}
+
+static int run(struct learn *l)
+{
     int64_t prompt;
-    if (count_prompt(&prompt, l) < 0)
-        return -1;
-    while (l->step < l->total && !stop) {
-        if (one_step(l, prompt) < 0)
-            return -1;
-        bool last = l->step == l->total;
-        if ((last || (a->eval_every && l->step % a->eval_every == 0)) && measure(l) < 0)
-            return -1;
-        if ((last || stop || (a->save_every && l->step % a->save_every == 0)) && save(l) < 0)
-            return -1;
+    int rc = agree(l, count_prompt(&prompt, l));
+    while (rc == 0 && l->step < l->total && !l->stop) {
+        rc = one_step(l, prompt);
+        if (rc == 0)
+            rc = after_step(l);
     }
-    return 0;
+    return rc;
 }
 
 static int begin(struct learn *l)
 {
     const struct learn_args *a = l->a;
-    l->journal = (struct journal){ .path = a->train.comm->rank ? NULL : a->log,
-                                   .every = a->log_every };
+    l->journal = (struct journal){ .path = is_first(l) ? a->log : NULL, .every = a->log_every };
     if (mkdir(a->out, 0777) < 0 && errno != EEXIST)
         return err_sys(ERR_IO, "%s", a->out);
     if (open_model(l) < 0 || read_pairs(l) < 0 || plan(l) < 0)
@@ -520,11 +587,26 @@ static int begin(struct learn *l)
     l->checkpoint = (struct checkpoint){
         .out = a->out, .model = l->model, .store = l->store, .train = l->train, .keep = a->keep
     };
+    return 0;
+}
+
+/* The first process takes away what a killed run left, before others look. */
+static int tidy(const struct learn *l)
+{
+    return is_first(l) && checkpoint_newest(&l->checkpoint) == -2 ? -1 : 0;
+}
+
+static int prepare(struct learn *l)
+{
+    const struct learn_args *a = l->a;
     if (resume(l) < 0 || features_open(&l->features, &a->m, &a->cache,
                                        qformer_encoder_size(train_qformer(l->train))) < 0)
         return -1;
     l->journal.total = l->total;
-    if (journal_open(&l->journal, l->step) < 0 || warm(l, &l->pairs, "encoding") < 0 ||
+    if (journal_open(&l->journal, l->step) < 0)
+        return -1;
+    l->journal.tty = l->journal.tty && is_first(l);
+    if (warm(l, &l->pairs, "encoding") < 0 ||
         warm(l, &l->held_out, "encoding the held-out") < 0)
         return -1;
     catch_signals();
@@ -551,23 +633,32 @@ static void end(struct learn *l)
 /* The checkpoint's name, for scripts; on a signal, what to do. */
 static int finish(const struct learn *l)
 {
-    if (l->a->train.comm->rank == 0)
+    if (is_first(l))
         printf("%s/checkpoint-%06lld\n", l->a->out, (long long)l->step);
-    if (l->step < l->total)
-        return err_set(ERR_TEMP,
-                       "stopped by a signal after step %lld of %lld; --resume goes on",
-                       (long long)l->step, (long long)l->total);
-    return 0;
+    if (l->step == l->total)
+        return 0;
+    if (!is_first(l))
+        return follow(ERR_TEMP);
+    return err_set(ERR_TEMP, "stopped by a signal after step %lld of %lld; --resume goes on",
+                   (long long)l->step, (long long)l->total);
 }
 
 int learn_run(const struct learn_args *a)
 {
     struct learn l = { .a = a };
-    int rc = begin(&l) < 0 || run(&l) < 0 ? -1 : finish(&l);
+    int rc = agree(&l, begin(&l));
+    if (rc == 0)
+        rc = agree(&l, tidy(&l));
+    if (rc == 0)
+        rc = agree(&l, prepare(&l));
+    if (rc == 0)
+        rc = run(&l);
+    if (rc == 0)
+        rc = finish(&l);
     end(&l);
     struct err_saved why;
     err_save(&why);
-    if (a->plot && a->train.comm->rank == 0 && (rc == 0 || why.kind == ERR_TEMP) &&
+    if (a->plot && is_first(&l) && (rc == 0 || why.kind == ERR_TEMP) &&
         journal_plot(a->plot, a->log) < 0 && rc == 0)
         return -1;
     if (rc < 0)

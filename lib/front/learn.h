@@ -1,8 +1,14 @@
 /* learn.h - a run of qformer-train: data in, checkpoints and a journal out.
  *
  * Stops:   SIGINT and SIGTERM let the step at hand end, publish a checkpoint, and give
- * ERR_TEMP. Errors:  -1 with err set; a loss that is not finite ends the run before it spoils
- * anything, and names the step and the pair. */
+ *          ERR_TEMP.
+ * Ranks:   with a train.comm of several processes, all call learn_run() alike. A signal to one
+ *          of them, and what only one of them finds, ends all after the same step, with the
+ *          same kind of error; err_said() on all but the one that has the message. Rank 0 alone
+ *          writes and prints.
+ * Errors:  -1 with err set; a loss that is not finite ends the run before it spoils anything,
+ *          and names the step and the pair. LEARN_ALONE: the other ranks do not know of it and
+ *          are to be ended. */
 #ifndef FRONT_LEARN_H
 #define FRONT_LEARN_H
 
@@ -29,6 +35,7 @@ struct learn_args {
     struct train_schedule schedule; /* epoch_steps is found out */
 };
 
+#define LEARN_ALONE (-2)
 int learn_run(const struct learn_args *a);
 
 #endif

@@ -18,6 +18,11 @@ static int check(int rc, const char *what)
     return err_set(ERR_UNAVAIL, "MPI: %s: %.*s", what, n, text);
 }
 
+bool mpi_built(void)
+{
+    return true;
+}
+
 int mpi_begin(int *rank, int *size)
 {
     if (check(MPI_Init(NULL, NULL), "cannot begin") < 0 ||
@@ -30,6 +35,11 @@ int mpi_begin(int *rank, int *size)
 void mpi_end(void)
 {
     MPI_Finalize();
+}
+
+void mpi_abort(int status)
+{
+    MPI_Abort(MPI_COMM_WORLD, status);
 }
 
 static size_t stretch(size_t n, size_t at)

@@ -7,11 +7,18 @@
 #ifndef PORT_MPI_H
 #define PORT_MPI_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
-/* Whoever began ends; a process that mpirun did not start is one of one. */
+bool mpi_built(void);
+
+/* Whoever began ends, which waits for the others; a process that mpirun did not start is one of
+ * one. */
 int mpi_begin(int *rank, int *size);
 void mpi_end(void);
+
+/* Ends all ranks now, wherever they are: for what one of them alone knows. */
+void mpi_abort(int status);
 
 /* all = own of rank 0, own of rank 1, ...: bytes of each. */
 int mpi_gather(void *ctx, void *all, const void *own, size_t bytes);

@@ -327,6 +327,95 @@ P
     [ -z "$(find x -name 'checkpoint*')" ]
 }
 
+# ranks N OPTION... - that many processes, each with its id in pid-RANK. What Open MPI leaves behind at
+# its end is not ours to count.
+ranks() {
+    local n=$1
+    shift
+    # shellcheck disable=SC2016 # for the inner shell
+    ASAN_OPTIONS=${ASAN_OPTIONS:-}:detect_leaks=0 timeout 100 mpirun --allow-run-as-root --oversubscribe --bind-to none \
+        --mca btl self,vader -q -n "$n" bash -c 'echo $$ >pid-$OMPI_COMM_WORLD_RANK; exec qformer-train "$@"' - "$@"
+}
+
+need_ranks() {
+    command -v mpirun >/dev/null || skip "no mpirun"
+    [[ $(qformer-train --version) != *"no MPI"* ]] || skip "built without MPI"
+}
+
+# near BASE A B LIMIT - how far weights A and B are apart, as a part of how far A is from BASE. Biases of
+# keys aside: their gradient is nought but for rounding, of which AdamW makes steps of full size.
+near() {
+    PYTHONPATH=$repo/tests/lib python3 - "$@" <<'P'
+import golden, sys
+base, a, b = map(golden.load, sys.argv[1:4])
+keys = [k for k in b if k in base and "key.bias" not in k]
+far = lambda x, y: sum(float(((x[k].astype("f8") - y[k].astype("f8")) ** 2).sum()) for k in keys) ** 0.5
+print(len(keys), far(a, b) / far(a, base))
+assert len(keys) > 60 and far(a, b) <= float(sys.argv[4]) * far(a, base)
+P
+}
+
+@test "two processes with half a batch each learn what one does" {
+    need_ranks
+    M=$VQA_DATADIR/demo-model
+    one=(-d "$D/pairs.jsonl" -m "$D/model" --max-steps 12 --lr 1e-3 --warmup-steps 2)
+    two=(-d "$D/pairs.jsonl" -m "$M" --stage 2 --max-steps 6 --lr 1e-3 --warmup-steps 1 --split)
+    qformer-train "${one[@]}" -b 4 -o a
+    status_is 0 ranks 2 "${one[@]}" -b 2 -o b --log log --log-every 1
+    [ "$output" = b/checkpoint-000012 ]
+    [ "$(wc -l <log)" -eq 12 ]
+    near "$D/model/model.safetensors" {a,b}/checkpoint-000012/model-00002-of-00002.safetensors 1e-4
+    qformer-train "${two[@]}" -b 4 -o c
+    status_is 0 ranks 2 "${two[@]}" -b 2 -o d
+    near "$M/model.safetensors" {c,d}/checkpoint-000006/model-00002-of-00002.safetensors 1e-3
+    # half of each batch alone is another result
+    qformer-train "${two[@]}" -b 2 -o e
+    run near "$M/model.safetensors" {c,e}/checkpoint-000006/model-00002-of-00002.safetensors 1e-3
+    [[ $status -ne 0 && $output == *AssertionError* ]]
+    status_is 64 qformer-train "${one[@]}" -b 2 -o b --resume
+    says "--resume: processes: 1, but the run began with 2"
+}
+
+@test "a signal to one of two processes: both stop after the same step, saved, status 75" {
+    need_ranks
+    for rank in 0 1; do
+        ranks 2 -d "$D/pairs.jsonl" -m "$D/model" -b 2 --lr 1e-3 --max-steps 100000 -o out$rank --log log 2>err &
+        pid=$!
+        for _ in $(seq 400); do [ -s log ] && break; sleep 0.05; done
+        kill -TERM "$(cat pid-$rank)"
+        st=0
+        wait $pid || st=$?
+        [ $st -eq 75 ]
+        [ "$(grep -c '^qformer-train: ' err)" -eq 1 ]
+        grep -q 'stopped by a signal after step [0-9]* of 100000; --resume goes on' err
+        [ "$(find out$rank -maxdepth 1 -name 'checkpoint-*' | wc -l)" -ge 1 ]
+        whole out$rank
+        rm log
+    done
+}
+
+@test "what one of two processes finds ends both: one message, its status" {
+    need_ranks
+    python3 - <<'P'
+import numpy as np, msgpack_numpy as m
+g = np.random.default_rng(0).standard_normal
+def put(name, *scales):
+    open(name, "wb").write(b"".join(m.packb({"id": str(i), "text": "a star", "image_embeds": (g((5, 40)).clip(-3, 3) * s).astype("f4")}) for i, s in enumerate(scales)))
+put("huge", 1, 1, 1e38, 1)
+P
+    ends() { # STATUS MESSAGE OPTION...
+        status_is "$1" ranks "${processes:-2}" "${@:3}"
+        [ "$(grep -c '^qformer-train: ' <<<"$stderr")" -eq 1 ]
+        [[ $stderr == *"$2"* ]]
+    }
+    ends 65 "step 1: the loss is not a finite number, from huge:3 (a star)" -m "$D/model" -d huge -o x --max-steps 1 -b 2
+    ends 66 "nosuch: No such file" -m "$D/model" -d nosuch -o x -b 2
+    ends 64 "--batch-size: 3, but there are 5 pairs" -m "$D/model" -d "$D/pairs.jsonl" -o x -b 3
+    processes=1 ends 65 "batch of 1 pairs, expected at least 2" -m "$D/model" -d "$D/pairs.jsonl" -o x -b 1
+    ends 74 "no/log" -m "$D/model" -d "$D/pairs.jsonl" -o x -b 2 --log no/log
+    [ -z "$(find x -name 'checkpoint*')" ]
+}
+
 @test "--plot draws the log's curves" {
     command -v gnuplot >/dev/null || skip "no gnuplot"
     train out --log log --log-every 2 --plot p.png
