@@ -41,6 +41,8 @@ int main(int argc, char **argv)
                        .opts = opts,
                        .on_usage_error = stage_abort },
         argc, argv, &a);
+    if (a.info + a.metrics + (a.out != NULL) > 1 && (a.info || a.metrics))
+        cli_usage_error("--info and --metrics print: expected one of them, and no -o");
     int operands = argc - first, most = a.info || a.metrics ? 1 : 2;
     if (operands < 1 || operands > most)
         cli_usage_error("%d operands, expected the endpoints%s", operands,

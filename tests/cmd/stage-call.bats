@@ -95,6 +95,9 @@ s.bind(('127.0.0.1', $port)); s.listen(); time.sleep(8)" 3>&- &
     status_is 64 stage-call ipc://a in in
     status_is 64 stage-call --info ipc://a in
     says "2 operands, expected the endpoints"
+    status_is 64 stage-call --info --metrics ipc://a
+    says "expected one of them, and no -o"
+    status_is 64 stage-call --metrics -o out ipc://a
     status_is 64 bash -c 'set -o pipefail; stage-call | tensor-cat >/dev/null'
     says "try 'stage-call --help'" # and tensor-cat, which got an abort, says nothing
     one_line
