@@ -378,6 +378,8 @@ static void check_sidecar(const struct ask *a)
         cli_usage_error("--sidecar: a file holds one answer; expected one question");
     if (a->batch.out || a->format != FORMAT_TEXT || a->json || a->jsonl || a->gen.stream)
         cli_usage_error("--sidecar: nothing else is written; expected no -o, -f and --stream");
+    if (a->skip_existing && a->batch.overwrite)
+        cli_usage_error("--skip-existing and --overwrite: expected one of them");
     if (a->images.tar)
         cli_usage_error("--sidecar: no files can lie beside those of --tar");
 }

@@ -135,6 +135,8 @@ PY
     status_is 64 vqa caption --sidecar txt --tar x.tar
     status_is 64 vqa caption --skip-existing photos/chelsea.png
     says "--skip-existing: expected --sidecar with it"
+    status_is 64 vqa caption --sidecar txt --skip-existing --overwrite photos/chelsea.png
+    says "--skip-existing and --overwrite: expected one of them"
     status_is 64 vqa caption --overwrite photos/chelsea.png
     says "--overwrite: expected -o DIR or --sidecar with it"
     status_is 64 bash -c 'img-encode --skip-existing jpg photos/chelsea.png >/dev/null'
