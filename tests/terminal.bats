@@ -164,12 +164,13 @@ interrupted() {
     cp scene-1.png photos/0.png
     for i in $(seq 2000); do ln photos/0.png "photos/$i.png"; done
     does true
-    types 'clear; vqa embed --no-cache -o out -r photos' Enter
-    shows '^[1-9][0-9]* of 2001 images, .* a second, .* left'
+    yes photos/0.png | head -200000 >many
+    types 'clear; vqa embed --no-cache -o out -T many' Enter
+    shows '^[1-9][0-9]* of 200000 images, .* a second, .* left'
     tmux -L "$socket" resize-window -x 24 -y 12
     types C-l # what a narrower terminal made of the longer line
-    for _ in 1 2 3; do sees '^[1-9][0-9]* of 2001 images'; sleep 0.3; done
-    shows '^[1-9][0-9]* of 2001 images' # cut at the margin, not wrapped
+    for _ in 1 2 3; do sees '^[1-9][0-9]* of 200000 images'; sleep 0.3; done
+    shows '^[1-9][0-9]* of 200000 images' # cut at the margin, not wrapped
     tmux -L "$socket" resize-window -x 100 -y 40
     interrupted 75
     [ -z "$(compgen -G 'out/*.safetensors')$(compgen -G 'out/*.jsonl')" ] || { ls out; false; }

@@ -78,6 +78,7 @@ small=$VQA_FIXTURES/checkpoints/tiny-blip2-opt-bf16
 }
 
 @test "a browser: no complaint, light and dark differ, nothing wider than a phone" {
+    [ "$BUILD" != build-san ] || skip "a page of the same bytes was shown before"
     browser=$(command -v chromium || command -v chromium-browser || command -v google-chrome) || skip "no chromium"
     run_browser() {
         timeout 100 "$browser" --headless --no-sandbox --disable-gpu --user-data-dir="$PWD/profile" \
