@@ -136,6 +136,12 @@ torture-batch: all
 
 # What a filter elsewhere costs, beside bare sockets (ten seconds); what a second server gives (a minute);
 # what hostile peers cost (two minutes).
+# The default model's Q-Former taught anew by qformer-train, in DEMO (20 minutes, 1 GB); PYTHON has
+# the packages of scripts/demo-model/requirements.txt.
+DEMO ?= $(BUILD)/demo-model
+demo-model: all
+	PATH=$(CURDIR)/$(BUILD)/bin:$$PATH VQA_DATADIR=$(CURDIR)/share scripts/demo-model/retrain $(DEMO)
+
 # Every stage at full size beside the machine's limits; BENCH='--peers --python ...' beside other
 # programs. Makes a checkpoint of 7.5 GB once; 5 minutes, 30 with peers.
 bench: all $(BUILD)/tests/bench/probe
@@ -175,7 +181,7 @@ clean:
 	rm -rf build build-san build-clang
 
 FORCE:
-.PHONY: all units test torture torture-cache torture-batch torture-train bench bench-hop bench-scale bench-attack bench-plan check install uninstall clean FORCE
+.PHONY: all units test torture torture-cache torture-batch torture-train bench demo-model bench-hop bench-scale bench-attack bench-plan check install uninstall clean FORCE
 .SECONDARY:
 
 -include $(LIB_OBJ:.o=.d) $(CMD_SRC:%.c=$(BUILD)/%.d) $(UNIT_SRC:%.c=$(BUILD)/%.d)
