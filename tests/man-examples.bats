@@ -1,13 +1,14 @@
 #!/usr/bin/env bats
 # Every command that a manual page shows after "$", as the reader sees it, and every program in
-# examples/ runs: status 0, something on standard output. They run beside copies of the shipped
-# pictures, on the shipped model.
+# examples/ runs: status 0, and something on standard output or a file that was not there. They
+# run beside copies of the shipped pictures, on the shipped model.
 
 load lib/helpers
 
 setup() {
     cd "$BATS_TEST_TMPDIR" || return 1
     [ -e "$VQA_DATADIR/demo-model/model.safetensors" ] || skip "no share/demo-model"
+    touch .stdout .stderr
     cp "$VQA_DATADIR"/examples/*.png "$VQA_DATADIR"/examples/*.jpg .
     export VQA_MODEL=$VQA_DATADIR/demo-model HF_HUB_CACHE=$PWD/no-cache
 }
@@ -19,10 +20,11 @@ commands_of() {
 
 # runs NAME COMMAND... - true if it does what an example must, or says that it may not here (77)
 runs() {
-    local name=$1 st=0
+    local name=$1 st=0 before
     shift
+    before=$(find . -type f | sort)
     timeout 60 "$@" >.stdout 2>.stderr </dev/null || st=$?
-    [ $st -eq 0 ] && [ -s .stdout ] && return
+    [ $st -eq 0 ] && { [ -s .stdout ] || [ "$(find . -type f | sort)" != "$before" ]; } && return
     [ $st -eq 77 ] && echo "# $(cat .stderr)" >&3 && return
     echo "$name: status $st, $(stat -c %s .stdout) bytes of output"
     cat .stderr

@@ -185,21 +185,21 @@ interrupted() {
 }
 
 @test "how far it is: TERM=dumb gets blanks for escapes; in a pipe there is the last line alone" {
-    yes scene-1.png | head -150 >many
+    yes scene-1.png | head -1000 >many
     # What script(1) saw is what the command wrote, before tmux made a screen of it.
     for how in 'TERM=dumb' '-u TERM'; do
         does "script -qc \"env $how vqa embed --no-cache -o '${how#* }' -T many\" log >/dev/null"
         [ "$st" -eq 0 ]
-        grep -q $'\r[0-9]* of 150 images' log
+        grep -q $'\r[0-9]* of 1000 images' log
         ! grep -q $'\x1b' log || { cat -v log; false; }
         [ "$(tail -n +2 log | sed '$d' | tr '\r' '\n' | wc -L)" -le 100 ]
-        grep -q $'\rvqa embed: 150 vectors, 0 failed' log
+        grep -q $'\rvqa embed: 1000 vectors, 0 failed' log
     done
     does 'script -qc "NO_COLOR=1 vqa embed --no-cache -o plain -T many" log >/dev/null'
-    grep -q $'\r[0-9]* of 150 images.*\x1b\\[K' log
+    grep -q $'\r[0-9]* of 1000 images.*\x1b\\[K' log
     does 'vqa embed --no-cache -o piped -T many 2>&1 | cat -v'
     [ "$(grep -c . shown)" -eq 1 ] || { cat shown; false; }
-    grep -q '^vqa embed: 150 vectors, 0 failed; ' shown
+    grep -q '^vqa embed: 1000 vectors, 0 failed; ' shown
 }
 
 @test "qformer-train: a bar, resized; Ctrl-C leaves a whole checkpoint" {
