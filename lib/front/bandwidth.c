@@ -1,11 +1,11 @@
 /* bandwidth.c - see bandwidth.h. */
 #include "front/bandwidth.h"
 
+#include "base/clock.h"
 #include "base/err.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define WORDS  ((int64_t)32 << 20) /* of 8 bytes */
 #define PIECE  ((int64_t)1 << 16)
@@ -30,13 +30,6 @@ static int read_words(void *ctx, int64_t begin, int64_t end, int worker)
     return 0;
 }
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
 int bandwidth_measure(double *bytes_per_second, struct pool *pool)
 {
     size_t bytes = (size_t)WORDS * sizeof(uint64_t);
@@ -47,9 +40,9 @@ int bandwidth_measure(double *bytes_per_second, struct pool *pool)
     if (words && sum)
         memset(words, 1, bytes);
     for (int i = 0; words && sum && i < PASSES; i++) {
-        double begin = now();
+        double begin = clock_seconds();
         pool_run(pool, read_words, &p, WORDS, PIECE);
-        double rate = (double)bytes / (now() - begin);
+        double rate = (double)bytes / (clock_seconds() - begin);
         best = rate > best ? rate : best;
     }
     free(words);

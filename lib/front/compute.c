@@ -1,27 +1,20 @@
 /* compute.c - see compute.h. */
 #include "front/compute.h"
 
+#include "base/clock.h"
 #include "cli/die.h"
 #include "cli/env.h"
 #include "front/model.h"
 
-#include <time.h>
 #include <unistd.h>
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* A line a second, for somebody who is waiting. */
 static void tell(void *ctx, size_t bytes)
 {
     struct compute *c = ctx;
-    if (now() - c->told < 1)
+    if (clock_seconds() - c->told < 1)
         return;
-    c->told = now();
+    c->told = clock_seconds();
     cli_warn("weights to %s: %.1f GB so far", c->making, (double)bytes / 1e9);
 }
 
@@ -29,7 +22,7 @@ static void quantize(struct compute *c, int scheme)
 {
     const struct quant q = { (enum quant_scheme)scheme, QUANT_GROUP };
     c->making = quant_words[scheme];
-    c->told = now();
+    c->told = clock_seconds();
     store_quantize(c->store, q, c->pool, isatty(STDERR_FILENO) ? tell : NULL, c);
 }
 

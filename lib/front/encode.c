@@ -1,6 +1,7 @@
 /* encode.c - see encode.h. */
 #include "front/encode.h"
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/io.h"
 #include "cli/die.h"
@@ -14,7 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #define FILE_BYTES ((size_t)1 << 28) /* of one encoded image */
@@ -177,13 +177,6 @@ int encode_jobs(const struct encode_args *a)
     return a->jobs ? a->jobs : threads < JOBS_MOST ? threads : JOBS_MOST;
 }
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
 static int open_items(struct encode *e)
 {
     int n = e->a.m.batch + encode_ahead(&e->a);
@@ -205,7 +198,7 @@ int encode_open(struct encode *e, const char **model)
                                        .no_exif = e->a.no_exif,
                                        .alpha = (enum image_alpha)e->a.alpha };
     int rc = e->a.pixels ? open_pixels(e) : open_model(e, model);
-    e->begun = now();
+    e->begun = clock_seconds();
     return rc;
 }
 
@@ -446,9 +439,9 @@ static int forward(struct tensor *out, struct encode *e, int from, int n)
     for (int i = 0; i < n; i++)
         memcpy((char *)all.data + (size_t)i * tensor_bytes(one), e->turn[from + i]->pixels.data,
                tensor_bytes(one));
-    double begun = now();
+    double begun = clock_seconds();
     int rc = vit_forward(out, e->vit, nn, all, e->a.interpolate);
-    e->ended = now();
+    e->ended = clock_seconds();
     e->busy += e->ended - begun;
     return rc;
 }

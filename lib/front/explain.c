@@ -1,6 +1,7 @@
 /* explain.c - see explain.h. The page itself is explain_page.c's. */
 #include "front/explain.h"
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "cli/env.h"
 
@@ -8,7 +9,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
 /* The stage at work, and the signal that came meanwhile: it ends the stage, and then us, when
@@ -31,13 +31,6 @@ static void catch_signals(void (*handler)(int))
     sigaction(SIGTERM, &a, NULL);
     sigaction(SIGINT, &a, NULL);
     sigaction(SIGHUP, &a, NULL);
-}
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
 void explain_path(char *path, size_t n, const struct explain *e, int stage)
@@ -87,7 +80,7 @@ static int run_stage(struct explain *e, int stage)
 {
     char from[96], to[96];
     struct pipeline p;
-    double began = now();
+    double began = clock_seconds();
     pipeline_init(&p);
     command(&p, e, stage);
     explain_path(to, sizeof to, e, stage);
@@ -111,7 +104,7 @@ static int run_stage(struct explain *e, int stage)
     if (at_work.signal)
         rc = 128 + at_work.signal;
     pipeline_release(&p);
-    e->seconds[stage] = now() - began;
+    e->seconds[stage] = clock_seconds() - began;
     return rc;
 }
 

@@ -1,6 +1,7 @@
 /* journal.c - see journal.h. */
 #include "front/journal.h"
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/io.h"
 #include "front/line.h"
@@ -11,13 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 /* ---- the file ---- */
 
@@ -57,7 +51,7 @@ int journal_open(struct journal *j, int64_t step)
 
 void journal_start(struct journal *j)
 {
-    j->begun = j->interval = now();
+    j->begun = j->interval = clock_seconds();
 }
 
 void journal_close(struct journal *j)
@@ -111,7 +105,7 @@ static void gather(struct journal *j, const struct journal_step *s)
 
 static json_t *interval_line(const struct journal *j, const struct journal_step *s)
 {
-    double n = (double)j->steps, seconds = now() - j->interval;
+    double n = (double)j->steps, seconds = clock_seconds() - j->interval;
     const struct train_losses *l = &j->sum;
     json_t *o = json_pack("{s:I}", "step", (json_int_t)s->step);
     set(o, "epoch", s->epoch);
@@ -139,7 +133,7 @@ static void add_loss(char *text, size_t size, const char *name, double v)
 
 static void show(struct journal *j, const struct journal_step *s)
 {
-    double t = now();
+    double t = clock_seconds();
     int64_t done = s->step - j->first;
     if (!j->tty || (t - j->shown < 0.2 && s->step < j->total))
         return;
@@ -163,7 +157,7 @@ int journal_step(struct journal *j, const struct journal_step *s)
     if (s->step % j->every && s->step < j->total)
         return 0;
     int rc = put(j, interval_line(j, s));
-    j->interval = now();
+    j->interval = clock_seconds();
     j->steps = j->pairs = j->targets = 0;
     return rc;
 }

@@ -1,23 +1,16 @@
 /* progress.c - see progress.h. */
 #include "front/progress.h"
 
+#include "base/clock.h"
 #include "cli/die.h"
 #include "front/line.h"
 
 #include <fcntl.h>
 #include <stdio.h>
-#include <time.h>
 #include <unistd.h>
 
 #define SHOWN_EVERY 0.2 /* seconds */
 #define RATE_OVER   60.0
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 /* The stages inherit the pipe's end that is written to; ours never waits. */
 static void open_tally(struct progress *p)
@@ -32,7 +25,7 @@ static void open_tally(struct progress *p)
 void progress_begin(struct progress *p, uint64_t total)
 {
     *p = (struct progress){
-        .total = total, .tty = line_seen(), .begun = now(), .tally = { -1, -1 }
+        .total = total, .tty = line_seen(), .begun = clock_seconds(), .tally = { -1, -1 }
     };
     p->since = p->shown = p->begun;
     open_tally(p);
@@ -88,7 +81,7 @@ static void show(struct progress *p, double t)
 
 void progress_step(struct progress *p)
 {
-    double t = now();
+    double t = clock_seconds();
     read_tally(p);
     if (!p->tty || t - p->shown < SHOWN_EVERY)
         return;
@@ -109,7 +102,7 @@ void progress_end(struct progress *p, uint64_t results, const char *called, uint
 {
     read_tally(p);
     struct progress was = *p;
-    double s = now() - p->begun;
+    double s = clock_seconds() - p->begun;
     progress_drop(p);
     cli_warn("%llu %s, %llu failed; %llu images encoded, %llu from the cache; %.1f s, %.1f a "
              "second",

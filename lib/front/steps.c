@@ -1,6 +1,7 @@
 /* steps.c - see steps.h. */
 #include "front/steps.h"
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "front/bandwidth.h"
 #include "front/show.h"
@@ -8,7 +9,6 @@
 #include <jansson.h>
 #include <math.h>
 #include <string.h>
-#include <time.h>
 
 struct likely {
     int64_t id;
@@ -40,13 +40,6 @@ struct steps_prompt {
     int count;
 };
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
 /* ---- listening ---- */
 
 static struct step *add_step(struct steps *s, struct steps_prompt *p)
@@ -58,7 +51,7 @@ static struct step *add_step(struct steps *s, struct steps_prompt *p)
     *(p->last ? &p->last->next : &p->first) = t;
     p->last = t;
     p->count++;
-    t->at = now();
+    t->at = clock_seconds();
     return t;
 }
 
@@ -136,7 +129,7 @@ int steps_begin(struct steps *s, int n, int rows)
     s->prompt = arena_calloc(&s->mem, (size_t)n, sizeof *s->prompt);
     s->n = n;
     s->rows = rows;
-    s->began = now();
+    s->began = clock_seconds();
     return s->prompt ? 0 : -1;
 }
 
