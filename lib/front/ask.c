@@ -322,14 +322,7 @@ static int run_stoppable(struct format *o, struct ask *a, uint64_t images)
     if (pipeline_start(&p, false) < 0)
         cli_die();
     batch_stop_on_signal(&p);
-    int rc = print_answers(o, a, p.out);
-    int status = pipeline_wait(&p);
-    pipeline_release(&p);
-    if (batch_stopped(status))
-        return -1;
-    if (status > 1 && rc == 0)
-        rc = err_set(ERR_BUG, "a stage ended with status %d", status);
-    return rc;
+    return batch_wait(&p, print_answers(o, a, p.out));
 }
 
 static int do_part(struct batch *b, struct ask *a, const struct format_keys *keys)

@@ -378,10 +378,21 @@ void batch_stop_on_signal(const struct pipeline *p)
     sigaction(SIGINT, &a, NULL);
 }
 
-bool batch_stopped(int status)
+static bool stopped(int status)
 {
     if (!stop.signal && status != 128 + SIGTERM)
         return false;
     err_set(ERR_TEMP, "stopped by a signal; run it again to go on from what the cache holds");
     return true;
+}
+
+int batch_wait(struct pipeline *p, int rc)
+{
+    int status = pipeline_wait(p);
+    pipeline_release(p);
+    if (stopped(status))
+        return -1;
+    if (status > 1 && rc == 0)
+        return err_set(ERR_BUG, "a stage ended with status %d", status);
+    return rc;
 }

@@ -72,10 +72,13 @@ int batch_publish(struct batch *b, uint64_t records, uint64_t errors);
 /* Removes what was not published. */
 void batch_close(struct batch *b);
 
-/* From here on SIGTERM and SIGINT end the pipeline; batch_stopped() tells whether one came, to
- * us or, by the pipeline's status, to a stage: Slurm sends it to all of them, one after the
- * other (ERR_TEMP is set then). */
+/* From here on SIGTERM and SIGINT end the pipeline. */
 void batch_stop_on_signal(const struct pipeline *p);
-bool batch_stopped(int status);
+
+/* The end of a pipeline whose results were read with rc: waits for it, releases it, and gives
+ * rc. -1 with err set: ERR_TEMP if a signal came, to us or, by the pipeline's status, to a
+ * stage (Slurm sends it to all of them, one after the other); ERR_BUG if a stage failed that no
+ * result tells of. */
+int batch_wait(struct pipeline *p, int rc);
 
 #endif

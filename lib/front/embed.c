@@ -155,13 +155,7 @@ static int fill_part(struct embed *e, struct format *o, uint64_t images)
     if (pipeline_start(&p, false) < 0)
         cli_die();
     batch_stop_on_signal(&p);
-    int rc = read_rows(e, o, p.out), status = pipeline_wait(&p);
-    pipeline_release(&p);
-    if (batch_stopped(status))
-        return -1;
-    if (status > 1 && rc == 0)
-        rc = err_set(ERR_BUG, "a stage ended with status %d", status);
-    return rc;
+    return batch_wait(&p, read_rows(e, o, p.out));
 }
 
 /* The width of a row, also where there is none. */
