@@ -43,7 +43,8 @@ int main(int argc, char **argv)
                                          .opts = opts },
                           argc, argv, &a);
     if (argc - first != 2)
-        cli_usage_error("%d operands, expected MODEL and DIR", argc - first);
+        cli_usage_error("%d operand%s, expected MODEL and DIR", argc - first,
+                        argc - first == 1 ? "" : "s");
     a.q.model = argv[first];
     a.q.dir = argv[first + 1];
     check(&a);

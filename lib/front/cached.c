@@ -6,7 +6,6 @@
 #include "cli/env.h"
 #include "nn/nn.h"
 #include "stage/cachedir.h"
-#include "store/identity.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -67,7 +66,7 @@ static const char *memo_dir(char path[CACHEDIR_PATH], const char *dir)
     return n > 0 && n < CACHEDIR_PATH ? path : NULL;
 }
 
-/* The digest of the checkpoint, or of the part that is read. The cache is made now, if it can
+/* The digest of the part of the checkpoint that is read. The cache is made now, if it can
  * be, for it to be remembered in. */
 static int digest_model(char hex[SHA256_HEX], const struct cached_stage *s, const char *dir,
                         const char *ro)
@@ -76,8 +75,7 @@ static int digest_model(char hex[SHA256_HEX], const struct cached_stage *s, cons
     const struct identity_memo memo = { memo_dir(a, dir), memo_dir(b, ro) };
     if (dir && cachedir_make(dir) < 0)
         err_clear(); /* said when an entry cannot be written */
-    return s->prefix ? identity_digest_part(hex, s->store, s->section, s->prefix, &memo)
-                     : identity_digest(hex, store_dir(s->store), &memo);
+    return identity_digest_part(hex, s->store, &s->part, &memo);
 }
 
 /* The instruction set, the C library, whose exp() and erf() differ in last bits, and what the

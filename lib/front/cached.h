@@ -9,7 +9,7 @@
 #include "base/buf.h"
 #include "cli/opt.h"
 #include "stage/cache.h"
-#include "store/store.h"
+#include "store/identity.h"
 
 struct cached_args {
     const char *dir; /* --cache[=DIR]: "" is the usual place, NULL none */
@@ -48,11 +48,10 @@ struct cached {
 /* What a stage's results depend on but for the input and the checkpoint. */
 struct cached_stage {
     const char *program;
-    struct store *store;     /* where it lies is not in the key */
-    const char *section;     /* of config.json, and tensors' prefix: all that is read of the */
-    const char *prefix;      /* checkpoint (store/identity.h); NULL: the whole of it */
-    const char *fingerprint; /* of the checkpoint, for the header of entries */
-    const char *facts;       /* lines: preprocessing, decoders, what is given out */
+    struct store *store;       /* where it lies is not in the key */
+    struct identity_part part; /* all that is read of the checkpoint */
+    const char *fingerprint;   /* of the checkpoint, for the header of entries */
+    const char *facts;         /* lines: preprocessing, decoders, what is given out */
 };
 
 /* Opens what the arguments ask for; 0 also without a cache. -1: ERR_USAGE, ERR_OS. A zeroed

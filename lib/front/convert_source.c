@@ -191,11 +191,26 @@ static int put_item(struct record *rec, const struct item *it)
     return t.data ? record_put_tensor(rec, key, t) : -1;
 }
 
+/* A checkpoint is one record of hundreds of tensors. */
+static int check_group(const struct convert_source *s, const char *id)
+{
+    size_t n = 0, room = RECORD_FIELDS - 1;
+    while (s->at + n < s->st.count && !strcmp(s->items[s->at + n].id, id))
+        n++;
+    return n > room ? err_set(ERR_DATA,
+                              "%s: %zu tensors, expected %zu at most in a record, or --field "
+                              "NAME",
+                              id, n, room)
+                    : 0;
+}
+
 static int next_group(struct convert_source *s, struct record *rec)
 {
     if (s->at == s->st.count)
         return 0;
     const char *id = s->items[s->at].id;
+    if (!s->c->field && check_group(s, id) < 0)
+        return -1;
     if (put_id(s, rec, id) < 0)
         return -1;
     for (; s->at < s->st.count && !strcmp(s->items[s->at].id, id); s->at++) {

@@ -117,13 +117,13 @@ static int open_cache(struct encode *e, const char *fingerprint)
     struct buf facts = { 0 };
     int rc = write_facts(&facts, e);
     if (rc == 0)
-        rc = cached_open(&e->cached, &e->a.cache,
-                         &(struct cached_stage){ .program = "img-encode",
-                                                 .store = e->compute.store,
-                                                 .section = "vision_config",
-                                                 .prefix = "vision_model.",
-                                                 .fingerprint = fingerprint,
-                                                 .facts = (const char *)facts.data });
+        rc = cached_open(
+            &e->cached, &e->a.cache,
+            &(struct cached_stage){ .program = "img-encode",
+                                    .store = e->compute.store,
+                                    .part = { "vision_config", { "vision_model." } },
+                                    .fingerprint = fingerprint,
+                                    .facts = (const char *)facts.data });
     buf_release(&facts);
     if (rc == 0 && e->a.inputs && e->cached.cache)
         rc = known_open(&e->queries, &e->cached.usable, e->compute.store, fingerprint);

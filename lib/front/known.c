@@ -10,10 +10,13 @@ int known_open(struct cached *queries, const struct cached_args *a, struct store
                const char *fingerprint)
 {
     return cached_open(queries, a,
-                       &(struct cached_stage){ .program = "qformer",
-                                               .store = s,
-                                               .fingerprint = fingerprint,
-                                               .facts = "gives language_model_inputs f32\n" });
+                       &(struct cached_stage){
+                           .program = "qformer",
+                           .store = s,
+                           .part = { "qformer_config",
+                                     { "qformer.", "query_tokens", "language_projection." } },
+                           .fingerprint = fingerprint,
+                           .facts = "gives language_model_inputs f32\n" });
 }
 
 int known_digest(unsigned char out[SHA256_BYTES], struct tensor embeds)

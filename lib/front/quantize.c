@@ -370,8 +370,8 @@ int quantize_run(const struct quantize *a)
     if (rc == 0 && (rc = plan(&j)) == 0 && (rc = check_ignore(&j)) == 0)
         rc = write_all(&j);
     if (rc == 0 && a->verbose)
-        cli_warn("%d of %d tensors are %s now, in %d files", j.layers, j.tensors,
-                 quant_words[a->q.scheme], j.shards);
+        cli_warn("%d of %d tensors are %s now, in %d file%s", j.layers, j.tensors,
+                 quant_words[a->q.scheme], j.shards, j.shards == 1 ? "" : "s");
     safetensors_out_close(&j.out);
     if (j.tmp[0])
         remove_directory(j.tmp);

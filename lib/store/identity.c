@@ -204,13 +204,13 @@ static int add_description(void *ctx, const char *path)
 
 /* All files as they are now, in a line that stands for them. */
 static bool describe_all(char line[LINE_MAX_BYTES], struct lines *l, const char *dir,
-                         const char *prefix)
+                         const char *section)
 {
     char hex[SHA256_HEX];
     bool rc = each_file(dir, add_description, l) == 0 && buf_str(&l->text) &&
               digest_text(hex, (const char *)l->text.data) == 0;
     if (rc)
-        snprintf(line, LINE_MAX_BYTES, "%s of files %s", prefix, hex);
+        snprintf(line, LINE_MAX_BYTES, "%s of files %s", section, hex);
     buf_clear(&l->text);
     return rc;
 }
@@ -228,9 +228,18 @@ static int add_config(struct sha256 *h, const json_t *config, const char *key)
     return 0;
 }
 
+/* Whether there are tensors for each prefix. */
+static bool digest_tensors(struct sha256 *h, const struct weights *w,
+                           const struct identity_part *part)
+{
+    bool all = true;
+    for (int i = 0; part->prefix[i] && all; i++)
+        all = weights_digest_part(h, w, part->prefix[i]);
+    return all;
+}
+
 /* 1, or 0 if there is no such part. */
-static int digest_part(char hex[SHA256_HEX], struct store *s, const char *section,
-                       const char *prefix)
+static int digest_part(char hex[SHA256_HEX], struct store *s, const struct identity_part *part)
 {
     unsigned char out[SHA256_BYTES];
     const struct weights *w = store_weights(s);
@@ -240,8 +249,8 @@ static int digest_part(char hex[SHA256_HEX], struct store *s, const char *sectio
     int rc = -1;
     if (add_config(h, s->config, "architectures") == 0 &&
         add_config(h, s->config, "quantization_config") == 0 &&
-        add_config(h, s->config, section) == 0)
-        rc = json_object_get(s->config, section) && weights_digest_part(h, w, prefix);
+        add_config(h, s->config, part->section) == 0)
+        rc = json_object_get(s->config, part->section) && digest_tensors(h, w, part);
     if (rc > 0 && sha256_peek(h, out) < 0)
         rc = -1;
     sha256_free(h);
@@ -250,16 +259,16 @@ static int digest_part(char hex[SHA256_HEX], struct store *s, const char *sectio
     return rc;
 }
 
-int identity_digest_part(char hex[SHA256_HEX], struct store *s, const char *section,
-                         const char *prefix, const struct identity_memo *memo)
+int identity_digest_part(char hex[SHA256_HEX], struct store *s,
+                         const struct identity_part *part, const struct identity_memo *memo)
 {
     char line[LINE_MAX_BYTES], after[LINE_MAX_BYTES];
     struct lines l = { 0 };
-    bool known = describe_all(line, &l, s->dir, prefix);
+    bool known = describe_all(line, &l, s->dir, part->section);
     int rc = known && (recall(hex, memo->dir, line) || recall(hex, memo->ro, line))
                  ? 1
-                 : digest_part(hex, s, section, prefix);
-    if (rc > 0 && known && memo->dir && describe_all(after, &l, s->dir, prefix) &&
+                 : digest_part(hex, s, part);
+    if (rc > 0 && known && memo->dir && describe_all(after, &l, s->dir, part->section) &&
         !strcmp(line, after))
         remember(hex, memo->dir, line, &l.youngest);
     buf_release(&l.text);

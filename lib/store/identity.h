@@ -24,9 +24,13 @@ int identity_digest(char hex[SHA256_HEX], const char *dir, const struct identity
 
 /* The same of what one model of a checkpoint reads, so that it is another only if that changed:
  * SHA-256 of "architectures", "quantization_config" and the section of config.json, and of all
- * bytes of the tensors whose names begin with prefix. If there is no such section or no such
- * tensor, that of the whole checkpoint. */
-int identity_digest_part(char hex[SHA256_HEX], struct store *s, const char *section,
-                         const char *prefix, const struct identity_memo *memo);
+ * bytes of the tensors whose names begin with one of the prefixes. If there is no such section,
+ * or no tensor for one of them, that of the whole checkpoint. */
+struct identity_part {
+    const char *section;
+    const char *prefix[4]; /* up to a NULL */
+};
+int identity_digest_part(char hex[SHA256_HEX], struct store *s,
+                         const struct identity_part *part, const struct identity_memo *memo);
 
 #endif

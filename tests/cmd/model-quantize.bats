@@ -255,6 +255,7 @@ P
     status_is 78 model-quantize --ignore '*' "$demo" again
     says "no linear layer that can be int8"
     status_is 64 model-quantize "$demo"
+    says "1 operand, expected"
     status_is 64 img-encode --weights int5 "$golden/01.png"
     status_is 64 img-encode --pixels --weights int8 "$golden/01.png"
     [ ! -e again ]

@@ -125,7 +125,7 @@ assert got.dtype == np.float32 and (got[0] == want).all()
 P
     # Without --field the model has more tensors than a record may hold.
     status_is 65 tensor-convert --from safetensors "$model" -o all.s
-    says "the limit"
+    says "123 tensors, expected 63 at most in a record, or --field NAME"
 }
 
 @test "from npy: what NumPy writes in other forms" {

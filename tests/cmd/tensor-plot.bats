@@ -57,6 +57,8 @@ drawn() {
         drawn --field language_model_inputs asked
         drawn --line --field language_model_inputs --slice 1:3,: asked
         drawn --field query_tokens "$VQA_MODEL/model.safetensors"
+        status_is 65 tensor-plot -o x.png "$VQA_MODEL/model.safetensors"
+        says "tensors, expected 63 at most in a record, or --field NAME"
         img-encode --attention scene-1.png photo.jpg | qformer --attention >looked
         drawn --overlay scene-1.png --overlay photo.jpg --query 1 looked
         drawn --overlay photo.jpg --query mean --field cross_attentions --slice -1,:,:,: looked

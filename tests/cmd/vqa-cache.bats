@@ -104,7 +104,7 @@ f.write(bytes([b ^ 1]))
 PY
 }
 
-@test "another Q-Former or language model: the image_embeds are used again; another encoder: not" {
+@test "a part of the checkpoint that is another: what does not depend on it is used again" {
     pictures
     encode x --cache=c
     retrain "$model" qf '^qformer.*weight'
@@ -123,8 +123,14 @@ PY
     [ "$said" = "0 from the cache, 5 computed" ]
     img-encode -m "$model" --cache=c "${files[@]}" | qformer -m "$model" --cache=c -v 2>log >/dev/null
     grep -q "0 from the cache, 5 computed" log
-    img-encode -m "$model" --cache=c "${files[@]}" | qformer -m qf --cache=c -v 2>log >/dev/null
-    grep -q "0 from the cache, 5 computed" log
+    img-encode -m "$model" --cache=c "${files[@]}" | qformer -m lm --cache=c -v 2>log >/dev/null
+    grep -q "5 from the cache, 0 computed" log
+    retrain "$model" queries '^query_tokens$'
+    retrain "$model" project '^language_projection.bias$'
+    for m in qf queries project; do
+        img-encode -m "$model" --cache=c "${files[@]}" | qformer -m $m --cache=c -v 2>log >/dev/null
+        grep -q "0 from the cache, 5 computed" log
+    done
 }
 
 @test "--inputs: what qformer kept comes straight from the cache, and is the same to the bit" {
