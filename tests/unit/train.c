@@ -1,16 +1,10 @@
 /* train.c - losses, gradients and AdamW against LAVIS: shared/fixtures/train, whose README has
  * the tolerances. */
-#include "train/train.h"
-
-#include "base/arena.h"
-#include "lib/tap.h"
+#include "lib/lavis.h"
 #include "model/qformer.h"
-#include "store/lavis.h"
-#include "store/safetensors.h"
 
 #include <jansson.h>
 #include <stddef.h>
-#include <unistd.h>
 
 #ifdef __SANITIZE_ADDRESS__
 #define SANITIZED true
@@ -18,21 +12,9 @@
 #define SANITIZED false
 #endif
 
-static struct arena mem;
 static char dir[64]; /* of the checkpoints made here */
 
 /* ---- fixtures ---- */
-
-static struct safetensors open_file(const char *name)
-{
-    struct safetensors f = { 0 };
-    char path[256];
-    snprintf(path, sizeof path, "train/%s.safetensors", name);
-    const char *found = tap_fixture(path);
-    if (!found || safetensors_open(&f, arena_strndup(&mem, found, strlen(found)), &mem) < 0)
-        ok(0, "%s opens (%s)", path, err_msg());
-    return f;
-}
 
 static json_t *open_json(const char *name)
 {
@@ -44,222 +26,19 @@ static json_t *open_json(const char *name)
     return j;
 }
 
-static struct tensor get(const struct safetensors *f, const char *name)
+static struct store *stage1_store(const char *weights)
 {
-    for (size_t i = 0; i < f->count; i++) {
-        struct tensor t = f->entries[i].tensor;
-        if (strcmp(f->entries[i].name, name))
-            continue;
-        t.data = arena_memdup(&mem, t.data, tensor_bytes(t));
-        return t;
-    }
-    return (struct tensor){ 0 };
+    const char *path = make_stage1(dir, weights);
+    return ok(path != NULL, "%s made", weights) ? store_open(path) : NULL;
 }
 
-/* By Hugging Face's name, in a file that has LAVIS's after a prefix. */
-static struct tensor get_hf(const struct safetensors *f, const char *prefix, const char *name)
-{
-    char other[256], full[320];
-    snprintf(full, sizeof full, "%s%s", prefix,
-             lavis_name(other, sizeof other, name) ? other : name);
-    return get(f, full);
-}
-
-static void put(const char *path, const char *text)
-{
-    FILE *f = fopen(path, "w");
-    ok(f && fputs(text, f) >= 0 && fclose(f) == 0, "%s written", path);
-}
-
-#define QFORMER                                                                                \
-    "\"num_query_tokens\":8,\"image_text_hidden_size\":32,\"vision_config\":{\"hidden_size\":" \
-    "40,\"layer_norm_eps\":1e-5},\"qformer_config\":{\"hidden_size\":48,"                      \
-    "\"num_hidden_layers\":4,\"num_attention_heads\":4,\"intermediate_size\":96,"              \
-    "\"cross_attention_frequency\":2,\"vocab_size\":1001,\"max_position_embeddings\":64,"      \
-    "\"initializer_range\":0.12,\"use_qformer_text_input\":%s}"
-
-/* A directory of its own, named by what it holds; weights may be NULL. */
-static const char *make_model(const char *name, const char *config, const char *weights)
-{
-    char *path = arena_alloc(&mem, 512), to[600];
-    snprintf(path, 512, "%s/%s", dir, name);
-    snprintf(to, sizeof to, "mkdir -p %s", path);
-    ok(system(to) == 0, "%s made", path);
-    snprintf(to, sizeof to, "%s/config.json", path);
-    put(to, config);
-    snprintf(to, sizeof to, "%s/model.safetensors", path);
-    unlink(to);
-    if (weights) {
-        char real[4096];
-        ok(realpath(weights, real) && symlink(real, to) == 0, "%s linked", to);
-    }
-    return path;
-}
-
-static struct store *stage1_store(const char *init)
-{
-    char config[1024], path[128];
-    snprintf(config, sizeof config,
-             "{\"architectures\":[\"Blip2ForImageTextRetrieval\"]," QFORMER "}", "true");
-    snprintf(path, sizeof path, "train/%s.safetensors", init);
-    char *name = arena_strndup(&mem, init, strlen(init));
-    for (char *p = name; *p; p++)
-        *p = *p == '/' ? '-' : *p;
-    return store_open(make_model(name, config, tap_fixture(path)));
-}
-
-static void put_map(json_t *map, const char *file, const char *shard)
-{
-    struct safetensors f = open_file(file);
-    for (size_t i = 0; i < f.count; i++)
-        json_object_set_new(map, f.entries[i].name, json_string(shard));
-    safetensors_close(&f);
-}
-
-static void link_shard(const char *path, const char *shard, const char *file)
-{
-    char from[256], to[600], real[4096];
-    snprintf(from, sizeof from, "train/%s.safetensors", file);
-    snprintf(to, sizeof to, "%s/%s", path, shard);
-    ok(realpath(tap_fixture(from), real) && symlink(real, to) == 0, "%s linked", to);
-}
-
-/* Two shards: what is trained, and the frozen language model. */
 static struct store *stage2_store(void)
 {
-    char config[2048], to[600];
-    snprintf(config, sizeof config,
-             "{\"architectures\":[\"Blip2ForConditionalGeneration\"],\"text_config\":{"
-             "\"model_type\":\"opt\",\"hidden_size\":64,\"word_embed_proj_dim\":64,\"ffn_dim\":"
-             "160,\"num_hidden_layers\":2,\"num_attention_heads\":4,\"vocab_size\":600,"
-             "\"max_position_embeddings\":96}," QFORMER "}",
-             "false");
-    const char *path = make_model("stage2", config, NULL);
-    link_shard(path, "a.safetensors", "stage2/tiny-qformer-stage2-init");
-    link_shard(path, "b.safetensors", "stage2/tiny-opt");
-    json_t *map = json_object();
-    put_map(map, "stage2/tiny-qformer-stage2-init", "a.safetensors");
-    put_map(map, "stage2/tiny-opt", "b.safetensors");
-    json_t *index = json_pack("{so}", "weight_map", map);
-    snprintf(to, sizeof to, "%s/model.safetensors.index.json", path);
-    ok(json_dump_file(index, to, 0) == 0, "index written");
-    json_decref(index);
-    return store_open(path);
-}
-
-/* ---- batches ---- */
-
-static int64_t *lengths(struct tensor mask)
-{
-    int64_t *n = arena_calloc(&mem, (size_t)mask.dim[0], sizeof *n);
-    for (int64_t i = 0; i < tensor_count(mask); i++)
-        n[i / mask.dim[1]] += ((int64_t *)mask.data)[i];
-    return n;
-}
-
-static struct train_batch stage1_batch(void)
-{
-    struct safetensors f = open_file("stage1/batch");
-    struct tensor ids = get(&f, "input_ids");
-    return (struct train_batch){ .B = ids.dim[0],
-                                 .T = ids.dim[1],
-                                 .features = get(&f, "image_feats"),
-                                 .ids = ids.data,
-                                 .length = lengths(get(&f, "attention_mask")),
-                                 .neg_image = get(&f, "neg_image_idx").data,
-                                 .neg_text = get(&f, "neg_text_idx").data,
-                                 .weight = 1 };
-}
-
-static struct train_batch stage2_batch(const char *kind, int64_t prompt)
-{
-    char name[64];
-    struct safetensors feats = open_file("stage2/image-feats");
-    snprintf(name, sizeof name, "stage2/%s", kind);
-    struct safetensors f = open_file(name);
-    struct tensor ids = get(&f, "input_ids");
-    int64_t *prompts = arena_calloc(&mem, (size_t)ids.dim[0], sizeof *prompts);
-    for (int64_t i = 0; i < ids.dim[0]; i++)
-        prompts[i] = prompt;
-    return (struct train_batch){ .B = ids.dim[0],
-                                 .T = ids.dim[1],
-                                 .features = get(&feats, "image_feats"),
-                                 .ids = ids.data,
-                                 .length = lengths(get(&f, "text_attention_mask")),
-                                 .prompt = prompts,
-                                 .weight = 1 };
-}
-
-/* As the fixtures are: nothing dropped. */
-static struct train_options options(int stage, int losses)
-{
-    struct train_options o = train_defaults(stage);
-    o.dropout = o.lm_dropout = 0;
-    o.losses = losses;
-    o.dec = 1000;
-    return o;
+    const char *path = make_stage2(dir);
+    return ok(path != NULL, "stage 2 made") ? store_open(path) : NULL;
 }
 
 /* ---- comparisons ---- */
-
-/* Largest difference by largest value, and of the lengths; key biases have no gradient but
- * rounding. */
-struct worst {
-    double max, l2;
-    char name[256];
-    int compared;
-};
-
-static void compare(struct worst *w, const char *name, const float *got, struct tensor want,
-                    const float *from)
-{
-    double top = 0, worst = 0, dd = 0, ww = 0;
-    for (int64_t i = 0; i < tensor_count(want); i++) {
-        double start = from ? (double)from[i] : 0;
-        double to = tensor_at(want, i) - start, d = (double)got[i] - start - to;
-        worst = fmax(worst, isfinite(d) ? fabs(d) : INFINITY);
-        top = fmax(top, fabs(to));
-        dd += d * d;
-        ww += to * to;
-    }
-    w->compared++;
-    double rel = top > 0 ? worst / top : worst;
-    w->l2 = fmax(w->l2, ww > 0 ? sqrt(dd / ww) : sqrt(dd));
-    if (rel > w->max) {
-        w->max = rel;
-        snprintf(w->name, sizeof w->name, "%s", name);
-    }
-}
-
-static bool is_key_bias(const char *name)
-{
-    const char *end = "attention.key.bias";
-    size_t n = strlen(name), m = strlen(end);
-    return n > m && !strcmp(name + n - m, end);
-}
-
-static void compare_grads(struct train *t, const char *file, double tolerance)
-{
-    struct safetensors f = open_file(file);
-    struct worst w = { 0 };
-    size_t n;
-    int presence = 0;
-    struct train_param *p = train_params(t, &n);
-    for (size_t i = 0; i < n; i++) {
-        struct tensor want = get_hf(&f, "", p[i].name);
-        if (p[i].touched != (want.data != NULL)) {
-            presence++;
-            printf("# %s: gradient %d, expected %d\n", p[i].name, p[i].touched,
-                   want.data != NULL);
-        }
-        if (want.data && !is_key_bias(p[i].name))
-            compare(&w, p[i].name, p[i].grad, want, NULL);
-    }
-    ok(presence == 0, "%s: the tensors that take part have a gradient", file);
-    ok(w.compared > 10 && w.max <= tolerance, "%s: %d gradients, worst %.1e <= %.0e (%s)", file,
-       w.compared, w.max, tolerance, w.name);
-    safetensors_close(&f);
-}
 
 static void near_value(double got, double want, double tolerance, const char *what)
 {
@@ -294,7 +73,7 @@ static const struct {
 static void test_losses(struct store *st, const char *isa, int64_t micro)
 {
     json_t *want = open_json("stage1/expected");
-    struct train_batch b = stage1_batch();
+    struct train_batch b = stage1_batch(0, 6);
     for (int i = 0; i < 4; i++) {
         struct train_options o = options(1, kinds[i].losses);
         struct train_losses got;
@@ -316,7 +95,7 @@ static void test_losses(struct store *st, const char *isa, int64_t micro)
 
 static void test_variants(struct store *st)
 {
-    struct train_batch b = stage1_batch();
+    struct train_batch b = stage1_batch(0, 6);
     struct train_options o = options(1, TRAIN_ITC);
     struct train_losses got;
     o.attached = true;
@@ -608,7 +387,7 @@ static void test_faults(struct store *one, struct store *two)
 {
     struct train_options o = options(1, TRAIN_ALL);
     struct train_losses l;
-    struct train_batch b = stage1_batch();
+    struct train_batch b = stage1_batch(0, 6);
     struct train *t = train_open(one, NULL, &o, NULL, NULL);
     float narrow[6 * 39] = { 0 };
     struct train_batch bad = b;
@@ -656,11 +435,7 @@ static void test_start(struct store *one, struct store *two)
     train_close(t);
     safetensors_close(&f);
 
-    char config[1024];
-    snprintf(config, sizeof config,
-             "{\"architectures\":[\"Blip2ForImageTextRetrieval\"]," QFORMER "}", "true");
-    struct store *none = store_open(
-        make_model("nothing", config, tap_fixture("train/stage2/image-feats.safetensors")));
+    struct store *none = stage1_store("stage2/image-feats");
     o = train_defaults(1);
     fails(train_open(none, NULL, &o, NULL, NULL) ? 0 : -1, ERR_CONFIG, "no such tensor");
     o.init = true;
@@ -839,7 +614,7 @@ int main(void)
         test_losses(one, NULL, 0);
         test_losses(one, NULL, 4);
         test_variants(one);
-        b = stage1_batch();
+        b = stage1_batch(0, 6);
         test_trajectory(one, 1, &b, "stage1/traj", "stage1/traj-final-f64",
                         "stage1/traj-moments", false);
         test_trajectory(one, 1, &b, "stage1/traj-hot", "stage1/traj-hot-final", NULL, true);
@@ -855,7 +630,7 @@ int main(void)
         test_trajectory(two, 2, &b, "stage2/prompt-traj", "stage2/prompt-traj-final", NULL,
                         true);
     }
-    b = stage1_batch();
+    b = stage1_batch(0, 6);
     test_chance(one, 1, b);
     b = stage2_batch("caption", 0);
     test_chance(two, 2, b);
