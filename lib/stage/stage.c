@@ -2,7 +2,9 @@
 #include "stage/stage.h"
 
 #include "base/ahead.h"
+#include "base/clock.h"
 #include "base/err.h"
+#include "base/math.h"
 #include "base/outfile.h"
 
 #include <errno.h>
@@ -11,6 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#define PATIENCE     (1.0 / 16) /* of the time that a batch's first record took to come */
+#define PATIENCE_MAX 5          /* milliseconds */
 
 struct stage_io {
     const struct stage *s;
@@ -22,6 +27,8 @@ struct stage_io {
     int slots, first, held;
     struct record **ready; /* for step: pointers to a batch of them */
     struct ahead *ahead;   /* those who prepare, or NULL */
+    double begun;          /* when the batch before was, or the run */
+    int patience;          /* milliseconds that the first of a batch waits for each other */
 };
 
 static bool is_stdio(const char *name)
@@ -68,9 +75,15 @@ static int publish(struct stage_io *io)
     return io->file.path ? outfile_publish(&io->file) : 0;
 }
 
+/* Records of a batch. */
+static int most(const struct stage *s)
+{
+    return s->batch > 0 ? s->batch : 1;
+}
+
 int stage_slots(const struct stage *s)
 {
-    return (s->batch > 0 ? s->batch : 1) + s->ahead;
+    return most(s) + s->ahead;
 }
 
 static int alloc_ring(struct stage_io *io)
@@ -169,6 +182,11 @@ int stage_slot(const struct stage_io *io, const struct record *rec)
     return (int)(rec - io->ring);
 }
 
+static int patience(double seconds)
+{
+    return (int)math_min(PATIENCE_MAX, (int64_t)(PATIENCE * 1e3 * seconds));
+}
+
 /* A record more into the ring. */
 static int read_one(struct stage_io *io)
 {
@@ -182,20 +200,25 @@ static int read_one(struct stage_io *io)
     }
     if (got <= 0)
         return got;
-    io->held++;
+    if (io->held++ == 0)
+        io->patience = patience(clock_seconds() - io->begun);
     if (io->ahead && !record_is_error(rec))
         ahead_begin(io->ahead, stage_slot(io, rec));
     return got;
 }
 
-/* Nothing waits for records that nobody has sent yet: a conversation is not held up. */
+/* Records that were sent together come one by one through a pipe that is smaller than one, and
+ * would be computed one by one. So the first waits for more, but for a small part of the time
+ * that has gone by: a conversation is not held up. */
 static bool reads_on(const struct stage_io *io)
 {
     if (io->held == io->slots)
         return false;
     if (io->held == 0)
         return true;
-    return io->in ? wire_ready(io->in) : !io->s->ready || io->s->ready(io->s->ctx);
+    if (io->in)
+        return wire_ready(io->in, io->held < most(io->s) ? io->patience : 0);
+    return !io->s->ready || io->s->ready(io->s->ctx);
 }
 
 static void drop_first(struct stage_io *io, int n)
@@ -208,7 +231,8 @@ static void drop_first(struct stage_io *io, int n)
  * many as go. */
 static int work(struct stage_io *io)
 {
-    int limit = io->s->batch > 0 ? io->s->batch : 1, n = 0;
+    int limit = most(io->s), n = 0;
+    io->begun = clock_seconds();
     if (record_is_error(held(io, 0))) {
         int rc = stage_emit(io, held(io, 0));
         drop_first(io, 1);
@@ -230,6 +254,7 @@ static int loop(struct stage_io *io)
     struct err_saved e;
     int got = 1;
     err_save(&e);
+    io->begun = clock_seconds();
     for (;;) {
         while (got > 0 && reads_on(io))
             if ((got = read_one(io)) < 0)

@@ -499,10 +499,10 @@ int wire_start(struct wire_reader *r)
     return got < 0 ? fail(r) : 0;
 }
 
-bool wire_ready(const struct wire_reader *r)
+bool wire_ready(const struct wire_reader *r, int ms)
 {
     struct pollfd p = { r->fd, POLLIN, 0 };
-    return r->at < r->in.len || poll(&p, 1, 0) != 0;
+    return r->at < r->in.len || poll(&p, 1, ms) != 0;
 }
 
 struct wire_counts wire_reader_counts(const struct wire_reader *r)

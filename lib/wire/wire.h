@@ -46,8 +46,9 @@ int wire_decode(struct record *rec, const void *p, size_t n);
 int wire_look(const void *p, size_t n, void (*look)(void *ctx, const struct record *rec),
               void *ctx);
 
-/* Whether wire_read() has something to work on now: bytes, or the end of the input. */
-bool wire_ready(const struct wire_reader *r);
+/* Whether wire_read() has something to work on now, or within ms milliseconds: bytes, or the
+ * end of the input. */
+bool wire_ready(const struct wire_reader *r, int ms);
 
 /* Who makes a stream: one link of the chain in its header. */
 struct wire_producer {

@@ -130,6 +130,15 @@ P
     [ "$(generate show id <out | tail -1)" = two ]
 }
 
+@test "records larger than a pipe that come together are answered together" {
+    for i in 1 2 3 4 5 6 7 8; do generate bad "id='$i'" 'extra=np.zeros(1 << 18, "f4")'; done >q
+    { sleep 0.3 && cat q; } | tensor-cat | opt-generate -m "$(model $B)" --stream --min-new-tokens 3 >out
+    # tokens of one answer come between those of another
+    [ "$(generate show id <out | uniq | wc -l)" -gt 8 ]
+    opt-generate -m "$(model $B)" --min-new-tokens 3 -b 1 q | generate show id output_ids score finish >want
+    generate show id output_ids score finish <out | grep -v 'None$' | cmp - want
+}
+
 @test "what was consumed goes, unless --keep" {
     generate bad 'attention_mask=np.ones(7, "i8")' 'extra=np.arange(3)' >q
     fields() { python3 -c '
