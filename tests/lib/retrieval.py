@@ -72,4 +72,5 @@ def main():
     open(d + "/vocab.txt", "w").write("\n".join(WORDS) + "\n")
     save(d + "/model.safetensors", tensors())
 
-main()
+if __name__ == "__main__":
+    main()
