@@ -150,6 +150,11 @@ bench: all $(BUILD)/tests/bench/probe
 bench-hop bench-scale bench-attack: bench-%: all
 	PATH=$(CURDIR)/$(BUILD)/bin:$$PATH /usr/bin/python3 tests/bench/$*.py
 
+# Training steps beside PyTorch's at the paper's sizes (fifteen minutes, 16 GB); PYTHON has torch,
+# transformers and safetensors. TRAIN='--batch 256': memory of such a batch.
+bench-train: $(BUILD)/tests/bench/train
+	$(or $(PYTHON),python3) tests/bench/train.py $(TRAIN)
+
 # Whether examples/cluster-plan.py predicts what a run on this machine takes (a minute).
 bench-plan: all
 	for i in $$(seq 1000); do echo $(CURDIR)/share/examples/scene-$$((i % 3 + 1)).png; done >$(BUILD)/plan.list
@@ -181,7 +186,7 @@ clean:
 	rm -rf build build-san build-clang
 
 FORCE:
-.PHONY: all units test torture torture-cache torture-batch torture-train bench demo-model bench-hop bench-scale bench-attack bench-plan check install uninstall clean FORCE
+.PHONY: all units test torture torture-cache torture-batch torture-train bench demo-model bench-hop bench-scale bench-attack bench-plan bench-train check install uninstall clean FORCE
 .SECONDARY:
 
 -include $(LIB_OBJ:.o=.d) $(CMD_SRC:%.c=$(BUILD)/%.d) $(UNIT_SRC:%.c=$(BUILD)/%.d)

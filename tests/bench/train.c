@@ -1,7 +1,7 @@
-/* train.c - one training step's time and memory at the sizes of a checkpoint, on made-up
- * features and words: for train.py.
+/* train.c - training steps at the sizes of a checkpoint, on made-up features and words: one for
+ * each line of standard input, whose time and memory it tells. For train.py.
  *
- *     train DIR STAGE PAIRS THREADS WORDS STEPS MICRO */
+ *     train DIR STAGE PAIRS THREADS WORDS MICRO */
 #include "train/train.h"
 #include "base/err.h"
 #include "base/pool.h"
@@ -42,32 +42,38 @@ static struct train_batch make_batch(struct arena *mem, int64_t B, int64_t E, in
     return b;
 }
 
-static int run(struct train *t, struct train_batch *b, int steps)
+static int step(struct train *t, struct train_batch *b)
 {
-    for (int i = 0; i < steps; i++) {
-        struct train_losses l;
-        struct rusage r;
-        double wall = seconds(CLOCK_MONOTONIC), cpu = seconds(CLOCK_PROCESS_CPUTIME_ID);
-        b->number = (uint64_t)i;
-        if (train_gradients(&l, t, b) < 0 || train_update(t, 1e-4) < 0)
+    struct train_losses l;
+    struct rusage r;
+    double wall = seconds(CLOCK_MONOTONIC), cpu = seconds(CLOCK_PROCESS_CPUTIME_ID);
+    if (train_gradients(&l, t, b) < 0 || train_update(t, 1e-4) < 0)
+        return -1;
+    b->number++;
+    getrusage(RUSAGE_SELF, &r);
+    printf("{\"wall\": %.3f, \"cpu\": %.3f, \"loss\": %.5f, \"mib\": %ld}\n",
+           seconds(CLOCK_MONOTONIC) - wall, seconds(CLOCK_PROCESS_CPUTIME_ID) - cpu, l.sum,
+           r.ru_maxrss / 1024);
+    return fflush(stdout);
+}
+
+static int run(struct train *t, struct train_batch *b)
+{
+    char line[8];
+    while (fgets(line, sizeof line, stdin))
+        if (step(t, b) < 0)
             return -1;
-        getrusage(RUSAGE_SELF, &r);
-        printf("{\"wall\": %.3f, \"cpu\": %.3f, \"loss\": %.5f, \"mib\": %ld}\n",
-               seconds(CLOCK_MONOTONIC) - wall, seconds(CLOCK_PROCESS_CPUTIME_ID) - cpu, l.sum,
-               r.ru_maxrss / 1024);
-        fflush(stdout);
-    }
     return 0;
 }
 
 int main(int argc, char **argv)
 {
-    if (argc != 8)
+    if (argc != 7)
         return 64;
     struct arena mem = { 0 };
     struct train_options o = train_defaults(atoi(argv[2]));
     o.init = true;
-    o.micro = atoi(argv[7]);
+    o.micro = atoi(argv[6]);
     struct store *st = store_open(argv[1]);
     struct pool *pool = pool_new(atoi(argv[4]));
     struct train *t = st && pool ? train_open(st, NULL, &o, pool, NULL) : NULL;
@@ -75,7 +81,7 @@ int main(int argc, char **argv)
     if (t)
         b = make_batch(&mem, atoi(argv[3]), qformer_encoder_size(train_qformer(t)),
                        atoi(argv[5]));
-    int rc = t && b.length ? run(t, &b, atoi(argv[6])) : -1;
+    int rc = t && b.length ? run(t, &b) : -1;
     if (rc < 0)
         fprintf(stderr, "train: %s\n", err_msg());
     train_close(t);

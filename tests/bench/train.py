@@ -1,20 +1,20 @@
 #!/usr/bin/env python3
-"""train.py - a training step beside PyTorch's, at the paper's sizes: batch 16, 257x1408 features.
+"""train.py - training steps beside PyTorch's, at the paper's sizes: batch 16, 257x1408 features.
 
-    make build/tests/bench/train && python3 tests/bench/train.py [1|2] [THREADS] [WORDS] [STEPS]
+    make bench-train PYTHON=/where/torch/is/bin/python3 TRAIN='--stage 1 --threads 2'
 
-Needs torch and safetensors. Stage 1 is LAVIS's three losses on its shapes (texts padded to 32),
-with torch's fused attention; stage 2 goes through transformers' OPT at 125m's sizes (it too pads).
-Seconds are the least of the steps after the first; memory is the most the process had.
-Wall clock means something on an idle machine only; CPU seconds are printed beside it."""
-import json, resource, subprocess, sys, tempfile, time
+Needs torch, transformers and safetensors. Stage 1 is LAVIS's three losses on its shapes (texts padded
+to 32), with torch's fused attention; stage 2 goes through transformers' OPT at 125m's sizes (it too
+pads). The two take turns, a step each; one of each goes unmeasured. Seconds are medians, wall clock,
+and CPU seconds beside them; memory is the most a process had. --batch N: one step of ours with N pairs,
+16 at a time, for its memory."""
+import argparse, json, resource, statistics, subprocess, sys, tempfile, time
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-STAGE, THREADS, WORDS, STEPS = ([int(a) for a in sys.argv[1:]] + [1, 2, 12, 3][len(sys.argv) - 1:])
 B, S, E, D, H, L, Q, T, V = 16, 257, 1408, 768, 12, 12, 32, 32, 30523
 
 
@@ -123,21 +123,22 @@ def stage2(m, opt, project, feats, ids, real):
     return opt(inputs_embeds=x, attention_mask=mask, labels=labels).loss
 
 
-def measure_torch(opt_dir):
-    torch.set_num_threads(THREADS)
-    m = QFormer(STAGE == 1)
+def serve_torch(stage, threads, words, opt_dir):
+    """A step for each line of standard input, as train.c does it."""
+    torch.set_num_threads(threads)
+    m = QFormer(stage == 1)
     params, opt = list(m.parameters()), None
-    if STAGE == 2:
+    if stage == 2:
         from transformers import OPTForCausalLM
         opt, project = OPTForCausalLM.from_pretrained(opt_dir, dtype=torch.float32), nn.Linear(D, 768)
-        opt.requires_grad_(False)
+        opt.train().requires_grad_(False)  # LAVIS leaves it in train mode
         params += project.parameters()
     adamw = torch.optim.AdamW(params, lr=1e-4, weight_decay=0.05)
     feats, ids = torch.rand(B, S, E) * 2 - 1, torch.randint(1000, 20000, (B, T))
-    real = (torch.arange(T) < WORDS).expand(B, T)
-    for _ in range(STEPS):
+    real = (torch.arange(T) < words).expand(B, T)
+    for _ in sys.stdin:
         wall, cpu = time.perf_counter(), time.process_time()
-        loss = stage1(m, feats, ids, real) if STAGE == 1 else stage2(m, opt, project, feats, ids, real)
+        loss = stage1(m, feats, ids, real) if stage == 1 else stage2(m, opt, project, feats, ids, real)
         loss.backward()
         adamw.step()
         adamw.zero_grad()
@@ -146,15 +147,15 @@ def measure_torch(opt_dir):
                           'mib': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024}), flush=True)
 
 
-def make_model(d):
+def make_model(d, stage):
     """A checkpoint with nothing of the Q-Former, which both sides start at random; stage 2: and OPT."""
     from safetensors.torch import save_file
     config = {'num_query_tokens': Q, 'image_text_hidden_size': 256,
               'vision_config': {'hidden_size': E, 'layer_norm_eps': 1e-5},
-              'qformer_config': {'vocab_size': V, 'use_qformer_text_input': STAGE == 1},
-              'architectures': ['Blip2ForImageTextRetrieval' if STAGE == 1 else 'Blip2ForConditionalGeneration']}
+              'qformer_config': {'vocab_size': V, 'use_qformer_text_input': stage == 1},
+              'architectures': ['Blip2ForImageTextRetrieval' if stage == 1 else 'Blip2ForConditionalGeneration']}
     tensors = {'none': torch.zeros(1)}
-    if STAGE == 2:
+    if stage == 2:
         from transformers import OPTConfig, OPTForCausalLM
         opt = OPTForCausalLM(OPTConfig())  # the defaults are those of 125m
         opt.save_pretrained(d / 'opt')
@@ -164,22 +165,67 @@ def make_model(d):
     save_file({k: v.contiguous() for k, v in tensors.items()}, d / 'model.safetensors')
 
 
-def best(lines):
-    rows = [json.loads(line) for line in lines.splitlines()]
-    later = rows[1:] or rows
-    return min(r['wall'] for r in later), min(r['cpu'] for r in later), rows[-1]['mib']
+class Trainer:
+    """A process that makes a step when it is told to."""
+    def __init__(self, *command):
+        self.p = subprocess.Popen([str(c) for c in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.steps = []
+
+    def step(self):
+        self.p.stdin.write('\n')
+        self.p.stdin.flush()
+        self.steps.append(json.loads(self.p.stdout.readline()))
+
+    def end(self):
+        """Median seconds of all but the first, CPU seconds, and the most memory."""
+        self.p.stdin.close()
+        self.p.wait()
+        later = self.steps[1:] or self.steps
+        return [statistics.median(s[k] for s in later) for k in ('wall', 'cpu')] + [self.steps[-1]['mib']]
+
+
+def ours(d, stage, pairs, threads, words, micro):
+    return Trainer('build/tests/bench/train', d, stage, pairs, threads, words, micro)
+
+
+def compare(d, stage, threads, words, rounds):
+    both = [ours(d, stage, B, threads, words, 0),
+            Trainer(sys.executable, __file__, '--serve', d / 'opt', '--stage', stage, '--threads', threads, '--words', words)]
+    for _ in range(rounds + 1):
+        for trainer in both:
+            trainer.step()
+    a, b = (trainer.end() for trainer in both)
+    row = f'{stage:5} {threads:7}'
+    for wall, cpu, mib in (a, b):
+        row += f' {B / wall:9.3f} {wall:7.2f} {cpu:7.2f} {mib:7}'
+    print(f'{row} {b[0] / a[0]:6.2f} {a[2] / b[2]:6.2f}', flush=True)
 
 
 def main():
-    with tempfile.TemporaryDirectory() as d:
-        make_model(Path(d))
-        ours = [str(Path('build/tests/bench/train')), d, STAGE, B, THREADS, WORDS, STEPS, 0]
-        script = f'import sys; sys.argv = ["", "{STAGE}", "{THREADS}", "{WORDS}", "{STEPS}"]; ' \
-                 f'import runpy; runpy.run_path({__file__!r})["measure_torch"]({d + "/opt"!r})'
-        for name, command in ('vqatools', ours), ('torch', [sys.executable, '-c', script]):
-            out = subprocess.run([str(a) for a in command], check=True, capture_output=True, text=True).stdout
-            wall, cpu, mib = best(out)
-            print(f'{name:9} {B / wall:6.3f} samples/s ({wall:.1f} s a step), {cpu:.1f} CPU s, {mib} MiB', flush=True)
+    p = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    p.add_argument('--stage', type=int, nargs='+', default=[1, 2], choices=[1, 2])
+    p.add_argument('--threads', type=int, nargs='+', default=[1, 2])
+    p.add_argument('--words', type=int, default=12, help='word pieces of a text, of 32 (12)')
+    p.add_argument('--rounds', type=int, default=3, help='steps that count (3)')
+    p.add_argument('--batch', type=int, help='memory of a step of so many pairs')
+    p.add_argument('--serve', help=argparse.SUPPRESS)
+    a = p.parse_args()
+    if a.serve:
+        return serve_torch(a.stage[0], a.threads[0], a.words, a.serve)
+    if not a.batch:
+        print(f'{"":13} {"vqatools":^33} {"PyTorch " + torch.__version__.split("+")[0]:^33} {"ratio of":^13}\n'
+              f'stage threads {"samples/s  s/step   CPU s     MiB " * 2}speed memory')
+    for stage in a.stage:
+        with tempfile.TemporaryDirectory() as d:
+            make_model(Path(d), stage)
+            for threads in a.threads:
+                if not a.batch:
+                    compare(Path(d), stage, threads, a.words, a.rounds)
+                    continue
+                one = ours(d, stage, a.batch, threads, a.words, B)
+                one.step()
+                wall, cpu, mib = one.end()
+                print(f'stage {stage}, {a.batch} pairs: {wall:.0f} s, {cpu:.0f} CPU s, {mib} MiB', flush=True)
 
 
 if __name__ == '__main__':
