@@ -207,6 +207,11 @@ int qformer_hidden_size(const struct qformer *q)
     return (int)q->D;
 }
 
+int qformer_layers(const struct qformer *q)
+{
+    return (int)q->layers;
+}
+
 double qformer_eps(const struct qformer *q)
 {
     return q->eps;

@@ -15,6 +15,7 @@ struct qformer *qformer_open(struct store *st, struct arena *mem);
 
 int qformer_queries(const struct qformer *q);         /* Q, 32 */
 int qformer_hidden_size(const struct qformer *q);     /* D, 768 */
+int qformer_layers(const struct qformer *q);          /* 12 */
 double qformer_eps(const struct qformer *q);          /* of its layer normalisations */
 int qformer_encoder_size(const struct qformer *q);    /* width of image_embeds, 1408 */
 bool qformer_has_projection(const struct qformer *q); /* to a language model */

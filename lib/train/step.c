@@ -6,9 +6,28 @@
 #include <math.h>
 #include <string.h>
 
+/* What may lie between the way there and the way back, unless the caller says how many pairs:
+ * at most 4 GiB of floats, of which a layer leaves about 24 of its width for each row. */
+#define ROOM  (1 << 30)
+#define LAYER 24
+
+static int64_t floats_of_pair(const struct train *t, const struct train_batch *b)
+{
+    int64_t Q = qformer_queries(t->q),
+            V = t->opt ? opt_info(t->opt).vocab_size : t->words.out.weight.dim[0];
+    int64_t rows = t->opt ? Q : 4 * Q + 5 * b->T; /* three pairs to match, a text twice alone */
+    int64_t n = rows * LAYER * qformer_hidden_size(t->q) * qformer_layers(t->q) + b->T * V;
+    if (t->opt) {
+        struct opt_info lm = opt_info(t->opt);
+        n += (Q + b->T) * LAYER * lm.hidden_size * lm.layers;
+    }
+    return n;
+}
+
 int64_t train_micro(const struct train *t, const struct train_batch *b)
 {
-    return t->o.micro > 0 ? math_min(t->o.micro, b->B) : b->B;
+    int64_t micro = t->o.micro > 0 ? t->o.micro : ROOM / floats_of_pair(t, b);
+    return math_min(math_max(micro, 1), b->B);
 }
 
 void train_begin(struct train *t, const struct train_batch *b)

@@ -58,7 +58,8 @@ struct train_options {
     bool temp_decays; /* true (LAVIS): weight decay pulls the temperature too */
     double temp_min, temp_max; /* the temperature is kept within; 0 0: not at all (LAVIS) */
     uint64_t seed;
-    int64_t micro; /* pairs that go through the model at once; 0: all of the batch */
+    int64_t micro; /* pairs that go through the model at once; 0: what 4 GiB hold, which is all
+                      of a batch if the model is small */
     int64_t dec;   /* id of [DEC]; -1: the last of the vocabulary */
     bool init;     /* what the checkpoint lacks starts as LAVIS's does, from the seed */
     const struct train_comm *comm;

@@ -240,6 +240,17 @@ static void test_contrast(struct train *t, const struct seen *s)
     t->nn.tape = NULL;
 }
 
+/* A small batch goes at once, one beyond 4 GiB in parts that depend on sizes alone. */
+static void test_parts(const struct train *t, struct train_batch b)
+{
+    ok(train_micro(t, &b) == 6, "six pairs at once");
+    b.B = 1 << 20;
+    int64_t m = train_micro(t, &b);
+    ok(m > 1000 && m < 4000, "of a million %lld", (long long)m);
+    b.T = 1 << 30;
+    ok(train_micro(t, &b) == 1, "never none");
+}
+
 static void test_stage1(const char *dir)
 {
     struct train_options o = options(1, TRAIN_ALL);
@@ -251,6 +262,7 @@ static void test_stage1(const char *dir)
         watch_passes(t, &s, &b);
         test_heads(t, &s);
         test_contrast(t, &s);
+        test_parts(t, b);
     }
     safetensors_close(&s.want);
     train_close(t);
