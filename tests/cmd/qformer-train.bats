@@ -439,6 +439,63 @@ P
     done
 }
 
+# hosts COMMAND... - rank 0 in one network namespace, rank 1 in another, with names of their own: what
+# they have in common besides files is TCP.
+hosts() {
+    cat >agent <<'A'
+#!/bin/bash
+shift
+exec ip netns exec "$NET-b" unshare --uts bash -c 'hostname "$NET-b"; exec bash -c "$1"' agent "$*"
+A
+    chmod +x agent
+    printf '10.77.0.%d slots=1\n' 1 2 >hostfile
+    # shellcheck disable=SC2016 # for the inner shell
+    ASAN_OPTIONS=${ASAN_OPTIONS:-}:detect_leaks=0 timeout 100 ip netns exec "$NET-a" unshare --uts bash -c 'hostname "$NET-a"; exec "$@"' hosts \
+        mpirun --allow-run-as-root --bind-to none -q -n 2 --hostfile hostfile --mca plm_rsh_agent "$PWD/agent" --mca btl self,tcp \
+        --mca btl_tcp_if_include 10.77.0.0/24 --mca oob_tcp_if_include 10.77.0.0/24 "$@"
+}
+
+# two_hosts - the namespaces and a cable between them; teardown takes them away
+two_hosts() {
+    local n name=vqa-train-$$
+    ip netns add "$name-a" 2>/dev/null || skip "no network namespaces here"
+    export NET=$name
+    ip netns add "$NET-b"
+    ip link add v1 netns "$NET-a" type veth peer name v2 netns "$NET-b"
+    for n in a:1 b:2; do
+        ip -n "$NET-${n%:*}" addr add "10.77.0.${n#*:}/24" dev "v${n#*:}"
+        ip -n "$NET-${n%:*}" link set "v${n#*:}" up
+        ip -n "$NET-${n%:*}" link set lo up
+    done
+}
+
+teardown() {
+    [ -z "${NET:-}" ] || ip netns del "$NET-a"
+    [ ! -e "/run/netns/${NET:-}-b" ] || ip netns del "$NET-b"
+}
+
+@test "two hosts, over TCP: what one process learns, and a signal on the other stops both" {
+    need_ranks
+    two_hosts
+    one=(-d "$D/pairs.jsonl" -m "$D/model" --lr 1e-3 --warmup-steps 2)
+    qformer-train "${one[@]}" --max-steps 12 -b 4 -o a
+    # shellcheck disable=SC2016
+    status_is 0 hosts bash -c 'hostname >host-$OMPI_COMM_WORLD_RANK; exec qformer-train "$@"' - "${one[@]}" --max-steps 12 -b 2 -o b
+    [ "$output" = b/checkpoint-000012 ]
+    [ "$(cat host-0 host-1 | tr '\n' ' ')" = "$NET-a $NET-b " ]
+    near "$D/model/model.safetensors" {a,b}/checkpoint-000012/model-00002-of-00002.safetensors 1e-4
+    # shellcheck disable=SC2016
+    hosts bash -c 'echo $$ >pid-$OMPI_COMM_WORLD_RANK; exec qformer-train "$@"' - "${one[@]}" --max-steps 100000 -b 2 -o c --log log 2>err &
+    pid=$!
+    for _ in $(seq 400); do [ -s log ] && break; sleep 0.05; done
+    kill -TERM "$(cat pid-1)"
+    st=0
+    wait $pid || st=$?
+    [ $st -eq 75 ]
+    grep -q 'stopped by a signal after step [0-9]* of 100000; --resume goes on' err
+    whole c
+}
+
 @test "what one of two processes finds ends both: one message, its status" {
     need_ranks
     python3 - <<'P'
