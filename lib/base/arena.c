@@ -17,7 +17,7 @@ struct arena_chunk {
 
 void arena_init(struct arena *a)
 {
-    *a = (struct arena){ NULL, 0 };
+    *a = (struct arena){ 0 };
 }
 
 static struct arena_chunk *chunk_new(size_t size)
@@ -35,12 +35,35 @@ static struct arena_chunk *chunk_new(size_t size)
     return c;
 }
 
+/* The spare chunk if n bytes fit, else none any more. */
+static struct arena_chunk *take_spare(struct arena *a, size_t n)
+{
+    struct arena_chunk *c = a->spare;
+    a->spare = NULL;
+    if (c && c->size >= n)
+        return c;
+    free(c);
+    return NULL;
+}
+
+static void give_back(struct arena *a, struct arena_chunk *c)
+{
+    struct arena_chunk *smaller = c;
+    c->older = NULL;
+    c->used = 0;
+    if (!a->spare || a->spare->size < c->size) {
+        smaller = a->spare;
+        a->spare = c;
+    }
+    free(smaller);
+}
+
 /* A new chunk at least as large as all the others: few chunks, whatever the need. */
 static int grow(struct arena *a, size_t n)
 {
     size_t want = a->chunk ? a->chunk->size * 2 : CHUNK_MIN;
-    struct arena_chunk *c = chunk_new(n > want ? n : want);
-    if (!c)
+    struct arena_chunk *c = take_spare(a, n);
+    if (!c && !(c = chunk_new(n > want ? n : want)))
         return -1;
     c->older = a->chunk;
     a->chunk = c;
@@ -90,8 +113,8 @@ char *arena_strndup(struct arena *a, const char *s, size_t n)
     return q;
 }
 
-/* Frees the chunks above `last`. */
-static void free_chunks(struct arena *a, struct arena_chunk *last)
+/* Gives back the chunks above `last`. */
+static void drop_chunks(struct arena *a, struct arena_chunk *last)
 {
     size_t total = 0;
     for (struct arena_chunk *c = a->chunk; c; c = c->older)
@@ -99,7 +122,7 @@ static void free_chunks(struct arena *a, struct arena_chunk *last)
     a->peak = total > a->peak ? total : a->peak;
     while (a->chunk != last) {
         struct arena_chunk *older = a->chunk->older;
-        free(a->chunk);
+        give_back(a, a->chunk);
         a->chunk = older;
     }
 }
@@ -111,7 +134,7 @@ struct arena_mark arena_mark(const struct arena *a)
 
 void arena_rewind(struct arena *a, struct arena_mark m)
 {
-    free_chunks(a, m.chunk);
+    drop_chunks(a, m.chunk);
     if (a->chunk)
         a->chunk->used = m.used;
 }
@@ -123,13 +146,15 @@ void arena_reset(struct arena *a)
         c->used = 0;
         return;
     }
-    free_chunks(a, NULL);
-    if (a->peak)
+    drop_chunks(a, NULL);
+    a->chunk = take_spare(a, a->peak);
+    if (!a->chunk && a->peak)
         a->chunk = chunk_new(a->peak); /* NULL is fine: the next allocation tries again */
 }
 
 void arena_release(struct arena *a)
 {
-    free_chunks(a, NULL);
-    a->peak = 0;
+    drop_chunks(a, NULL);
+    free(a->spare);
+    arena_init(a);
 }

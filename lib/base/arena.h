@@ -14,6 +14,7 @@ struct arena_chunk;
 
 struct arena {
     struct arena_chunk *chunk; /* newest first */
+    struct arena_chunk *spare; /* the largest that was given back, or NULL */
     size_t peak;               /* bytes that all chunks together have had */
 };
 
@@ -31,7 +32,8 @@ void *arena_memdup(struct arena *a, const void *p, size_t n);
 char *arena_strndup(struct arena *a, const char *s, size_t n);
 
 /* Where an arena stands, and back to it: allocations since then are forgotten (a layer's, when
- * its result is copied out). Marks are given back in reverse order. */
+ * its result is copied out), and the largest of their chunks is kept for the next. Marks are
+ * given back in reverse order. */
 struct arena_mark {
     struct arena_chunk *chunk;
     size_t used;

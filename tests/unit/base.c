@@ -37,8 +37,9 @@ static void test_arena(void)
     arena_alloc(&a, 100);
     q = arena_alloc(&a, 8 << 20);
     arena_rewind(&a, m);
-    arena_alloc(&a, 100);
-    ok(q && arena_alloc(&a, 8 << 20), "a mark is gone back to");
+    p = arena_alloc(&a, 100);
+    ok(q && arena_alloc(&a, 8 << 20) == q,
+       "a mark is gone back to, and its memory given again");
     arena_rewind(&a, m);
     arena_reset(&a);
     p = arena_alloc(&a, 9 << 20);
