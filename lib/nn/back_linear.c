@@ -6,6 +6,7 @@
 #include "nn/back.h"
 
 #include <math.h>
+#include <string.h>
 
 struct linear {
     struct tensor y, x, weight, bias;
@@ -19,16 +20,32 @@ struct flip {
     int64_t rows, columns;
 };
 
+/* A square is copied first, since its rows, far apart, may share lines of the cache; the next
+ * one below is asked for meanwhile. */
+static void flip_square(const struct flip *f, int64_t r0, int64_t c0, int64_t columns)
+{
+    float square[BLOCK][BLOCK];
+    int64_t rows = math_min(BLOCK, f->rows - r0);
+    for (int64_t r = 0; r < rows; r++) {
+        const float *row = f->from + (r0 + r) * f->columns + c0,
+                    *below = row + BLOCK * f->columns;
+        memcpy(square[r], row, (size_t)columns * sizeof **square);
+        __builtin_prefetch(below);
+        __builtin_prefetch(below + BLOCK / 2);
+    }
+    for (int64_t c = 0; c < columns; c++)
+        for (int64_t r = 0; r < rows; r++)
+            f->to[(c0 + c) * f->rows + r0 + r] = square[r][c];
+}
+
 /* Columns [begin, end) of from (rows, columns) become rows of to. */
 static int flip_columns(void *ctx, int64_t begin, int64_t end, int worker)
 {
     const struct flip *f = ctx;
     (void)worker;
-    for (int64_t c0 = begin; c0 < end; c0 += BLOCK)
-        for (int64_t r0 = 0; r0 < f->rows; r0 += BLOCK)
-            for (int64_t c = c0; c < math_min(c0 + BLOCK, end); c++)
-                for (int64_t r = r0; r < math_min(r0 + BLOCK, f->rows); r++)
-                    f->to[c * f->rows + r] = f->from[r * f->columns + c];
+    for (int64_t c = begin; c < end; c += BLOCK)
+        for (int64_t r = 0; r < f->rows; r += BLOCK)
+            flip_square(f, r, c, math_min(BLOCK, end - c));
     for (int64_t c = begin; f->sum && c < end; c++) {
         double sum = 0;
         for (int64_t r = 0; r < f->rows; r++)

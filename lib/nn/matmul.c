@@ -8,9 +8,9 @@
 
 #include <string.h>
 
-#define COLUMNS 64  /* of a panel */
-#define STRETCH 512 /* of the sums */
-#define ROWS    512 /* of y in one piece of work */
+#define COLUMNS 64   /* of a panel */
+#define STRETCH 512  /* of the sums */
+#define ROWS    1024 /* of y in one piece of work */
 #define SCRATCH (STRETCH * COLUMNS + ROWS * COLUMNS)
 
 struct job {

@@ -457,7 +457,7 @@ A
 
 # two_hosts - the namespaces and a cable between them; teardown takes them away
 two_hosts() {
-    local n name=vqa-train-$$
+    local n name=train-$$
     ip netns add "$name-a" 2>/dev/null || skip "no network namespaces here"
     export NET=$name
     ip netns add "$NET-b"
