@@ -30,7 +30,7 @@ struct job {
     const struct quantize *a;
     struct store *store;
     struct pool *pool;
-    bool tied;
+    struct quantize_text text;
     char tmp[4096]; /* the directory while it is made; "" before */
 
     /* counted before anything is written */
@@ -79,18 +79,31 @@ static bool is_ignored(const struct quantize *a, const char *name)
     return false;
 }
 
-enum quantize_kind quantize_kind(const struct quantize *a, bool tied, const char *name,
-                                 struct tensor t)
+/* One that a ReLU stands before. */
+static bool is_turned(const struct quantize *a, const struct quantize_text *text,
+                      const char *name, struct tensor t)
+{
+    struct tensor codes, scale;
+    if (!text->relu || !strstr(name, "decoder.layers.") || !ends_in(name, ".fc2.weight"))
+        return false;
+    quant_shapes(&codes, &scale, &a->q, t);
+    return quant_turns(codes);
+}
+
+enum quantize_kind quantize_kind(const struct quantize *a, const struct quantize_text *text,
+                                 const char *name, struct tensor t)
 {
     const struct quant int8 = { .scheme = QUANT_INT8 };
-    const char *head = tied ? "decoder.embed_tokens.weight" : "lm_head.weight";
+    const char *head = text->tied ? "decoder.embed_tokens.weight" : "lm_head.weight";
     if (ends_in(name, head) && quant_fits(&int8, t))
         return QUANTIZE_HEAD;
     if (!is_linear(name, t))
         return t.ndim == 2 && ends_in(name, ".weight") && !strstr(name, "embed")
                    ? QUANTIZE_SKIP
                    : QUANTIZE_COPY;
-    return quant_fits(&a->q, t) && !is_ignored(a, name) ? QUANTIZE_LINEAR : QUANTIZE_SKIP;
+    if (!quant_fits(&a->q, t) || is_ignored(a, name))
+        return QUANTIZE_SKIP;
+    return is_turned(a, text, name, t) ? QUANTIZE_TURNED : QUANTIZE_LINEAR;
 }
 
 /* Bytes that the tensor takes in the new checkpoint. */
@@ -102,7 +115,9 @@ static size_t bytes_of(const struct quantize *a, enum quantize_kind kind, struct
         return tensor_bytes(t);
     quant_shapes(&codes, &scale, kind == QUANTIZE_HEAD ? &int8 : &a->q, t);
     return tensor_bytes(codes) + tensor_bytes(scale) +
-           (kind == QUANTIZE_HEAD ? tensor_bytes(t) : 0);
+           (kind == QUANTIZE_HEAD     ? tensor_bytes(t)
+            : kind == QUANTIZE_TURNED ? tensor_bytes(codes)
+                                      : 0);
 }
 
 /* Moves to where n more bytes go; true if that is another file. */
@@ -117,10 +132,10 @@ static bool advance(struct place *p, size_t n, uint64_t shard)
 static int count_one(void *ctx, const char *name, struct tensor t)
 {
     struct job *j = ctx;
-    enum quantize_kind kind = quantize_kind(j->a, j->tied, name, t);
+    enum quantize_kind kind = quantize_kind(j->a, &j->text, name, t);
     advance(&j->at, bytes_of(j->a, kind, t), j->a->shard);
     j->tensors++;
-    j->layers += kind == QUANTIZE_LINEAR;
+    j->layers += kind == QUANTIZE_LINEAR || kind == QUANTIZE_TURNED;
     if (kind != QUANTIZE_SKIP)
         return 0;
     return buf_append(&j->ignored, name, strlen(name) - strlen(".weight")) < 0 ||
@@ -213,6 +228,20 @@ static int put_linear(struct job *j, const char *name, struct tensor t)
                : put(j, name, "_shape", tensor_1d(codes.dim, DT_I64, 2));
 }
 
+static int put_turned(struct job *j, const char *name, struct tensor t)
+{
+    struct tensor codes, scale, turned = tensor_2d(NULL, DT_I8, t.dim[1], t.dim[0]);
+    if (quantize(&codes, &scale, j, &j->a->q, name, t) < 0)
+        return -1;
+    turned.data = arena_alloc(&j->mem, tensor_bytes(turned));
+    if (!turned.data)
+        return -1;
+    quant_turn(turned.data, codes, j->pool);
+    if (put(j, name, "", codes) < 0 || put(j, name, "_by_input", turned) < 0)
+        return -1;
+    return put(j, name, "_scale", scale);
+}
+
 static volatile sig_atomic_t stopped; /* the signal */
 
 static void on_signal(int sig)
@@ -252,16 +281,17 @@ static int put_one(void *ctx, const char *name, struct tensor t)
     struct job *j = ctx;
     if (stopped)
         return err_set(ERR_TEMP, "stopped by a signal");
-    enum quantize_kind kind = quantize_kind(j->a, j->tied, name, t);
+    enum quantize_kind kind = quantize_kind(j->a, &j->text, name, t);
     bool turn = advance(&j->at, bytes_of(j->a, kind, t), j->a->shard);
     if (turn && (close_file(j) < 0 || open_file(j) < 0))
         return -1;
     j->done++;
     tell(j, false);
     arena_reset(&j->mem);
-    return kind == QUANTIZE_LINEAR ? put_linear(j, name, t)
-           : kind == QUANTIZE_HEAD ? put_head(j, name, t)
-                                   : put(j, name, "", t);
+    return kind == QUANTIZE_LINEAR   ? put_linear(j, name, t)
+           : kind == QUANTIZE_TURNED ? put_turned(j, name, t)
+           : kind == QUANTIZE_HEAD   ? put_head(j, name, t)
+                                     : put(j, name, "", t);
 }
 
 static int write_weights(struct job *j)
@@ -331,26 +361,23 @@ static int write_all(struct job *j)
 
 /* ---- all of it ---- */
 
-struct text_config {
-    bool tied;
-};
-
 static int open_model(struct job *j)
 {
     static const struct store_config tied[] = {
-        STORE_CONFIG_BOOL(struct text_config, tied, "tie_word_embeddings", true),
+        STORE_CONFIG_BOOL(struct quantize_text, tied, "tie_word_embeddings", true),
         STORE_CONFIG_END,
     };
     char dir[4096];
-    struct text_config c;
     if (front_model(dir, sizeof dir, j->a->model) < 0 || !(j->store = store_open(dir)))
         return -1;
     if (store_config_has(j->store, "", "quantization_config"))
         return err_set(ERR_CONFIG, "%s: quantised already", dir);
-    bool nested = store_config_has(j->store, "text_config", "vocab_size");
-    if (store_config(&c, j->store, nested ? "text_config" : "", tied) < 0)
+    const char *text = store_config_has(j->store, "text_config", "vocab_size") ? "text_config"
+                                                                               : "";
+    if (store_config(&j->text, j->store, text, tied) < 0)
         return -1;
-    j->tied = c.tied;
+    const char *act = store_config_str(j->store, text, "activation_function");
+    j->text.relu = !*act || !strcmp(act, "relu");
     j->pool = pool_new(env_threads(j->a->threads));
     return j->pool ? 0 : -1;
 }

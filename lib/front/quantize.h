@@ -2,6 +2,7 @@
  *
  *   linear layers   int8: X.weight i8, X.weight_scale. int4: X.weight_packed, X.weight_scale,
  *                   X.weight_shape, and as they are where groups do not fit
+ *                   of OPT after a ReLU, int8: once more by input, X.weight_by_input
  *   the words       as they are, and once more as int8 for scoring: X.weight_int8,
  *                   X.weight_int8_scale
  *   the rest        as it is
@@ -35,10 +36,15 @@ enum quantize_kind {
     QUANTIZE_COPY,
     QUANTIZE_SKIP, /* copied, and named in `ignore`: a linear layer that stays as it is */
     QUANTIZE_LINEAR,
-    QUANTIZE_HEAD, /* copied, and once more as int8 */
+    QUANTIZE_TURNED, /* int8, and once more by input: opt.c leaves out what is multiplied by 0
+                      */
+    QUANTIZE_HEAD,   /* copied, and once more as int8 */
 };
-enum quantize_kind quantize_kind(const struct quantize *a, bool tied, const char *name,
-                                 struct tensor t);
+struct quantize_text {
+    bool tied, relu; /* words and their scoring; the feed-forward of the language model */
+};
+enum quantize_kind quantize_kind(const struct quantize *a, const struct quantize_text *text,
+                                 const char *name, struct tensor t);
 
 /* config.json of dir with quantization_config, as text. ignored: names of layers, each ended by
  * NUL. */

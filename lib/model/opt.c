@@ -124,7 +124,17 @@ static const struct store_bind bind_layer[] = {
     STORE_BIND_F32(struct layer, norm2.weight, "final_layer_norm.weight", "H"),
     STORE_BIND_F32(struct layer, norm2.bias, "final_layer_norm.bias", "H"),
     STORE_BIND_LINEAR(struct layer, fc1, "fc1.weight", "F,H"),
+    STORE_BIND_END,
+};
+
+static const struct store_bind bind_fc2[] = {
     STORE_BIND_LINEAR(struct layer, fc2, "fc2.weight", "H,F"),
+    STORE_BIND_END,
+};
+
+/* What a ReLU left is mostly 0, and what that alone is multiplied with need not be read. */
+static const struct store_bind bind_fc2_of_relu[] = {
+    STORE_BIND_BY_INPUT(struct layer, fc2, "fc2.weight", "H,F"),
     STORE_BIND_END,
 };
 
@@ -187,8 +197,10 @@ static int bind(struct opt_lm *m, struct store *st, struct arena *mem)
     m->layer = arena_calloc(mem, (size_t)m->layers, sizeof *m->layer);
     if (!m->layer || find_names(&n, st) < 0 || bind_top(m, st, n, &dims, mem) < 0)
         return -1;
+    const struct store_bind *fc2 = model_act(m->act) == NN_RELU ? bind_fc2_of_relu : bind_fc2;
     for (int i = 0; i < m->layers; i++)
         if (store_bind(&m->layer[i], st, n->layer, i, bind_layer, &dims, mem) < 0 ||
+            store_bind(&m->layer[i], st, n->layer, i, fc2, &dims, mem) < 0 ||
             (m->bias && store_bind(&m->layer[i], st, n->layer, i, bind_biases, &dims, mem) < 0))
             return -1;
     return 0;

@@ -5,6 +5,7 @@
 #include "nn/linear.h"
 
 #define ROWS_GRAIN 16384 /* floats to encode that are worth a thread's while */
+#define LINE       64    /* columns that lie by input come in whole lines of memory */
 
 struct rows {
     const struct kern_int *kern;
@@ -60,6 +61,18 @@ static char *encode(struct nn *nn, const struct kern_int *kern, struct tensor x,
     return r.codes;
 }
 
+/* What lies by input is read fastest in long pieces of its rows: for few rows of x, where
+ * reading is all there is, one a thread. */
+static int64_t grain(const struct nn *nn, const struct nn_linear *w, int64_t M, int64_t N,
+                     int64_t K)
+{
+    int64_t n = nn_linear_grain(nn, M, N, K), threads = pool_threads(nn->pool);
+    if (!w->by_input)
+        return n;
+    n = M <= 8 ? (N + threads - 1) / threads : n;
+    return (n + LINE - 1) / LINE * LINE;
+}
+
 void nn_linear_int(struct nn *nn, struct tensor y, struct tensor x, const struct nn_linear *w,
                    enum nn_act act)
 {
@@ -90,6 +103,6 @@ void nn_linear_int(struct nn *nn, struct tensor y, struct tensor x, const struct
                                      .ldy = (size_t)N,
                                      .scales = nn_kern_type(w->scale.dtype),
                                      .by_input = w->by_input };
-    pool_run(nn->pool, columns, &l, N, nn_linear_grain(nn, M, N, K));
+    pool_run(nn->pool, columns, &l, N, grain(nn, w, M, N, K));
     arena_rewind(nn->mem, mark);
 }

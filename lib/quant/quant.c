@@ -175,6 +175,39 @@ int quant_fill(struct tensor codes, struct tensor scale, struct tensor w, struct
     return rc;
 }
 
+/* ---- by input ---- */
+
+bool quant_turns(struct tensor codes)
+{
+    return codes.dtype == DT_I8 && codes.ndim == 2 && codes.dim[1] <= QUANT_TURN;
+}
+
+struct turn {
+    int8_t *to;
+    const int8_t *from;
+    int64_t N, K;
+};
+
+#define SQUARE 64 /* rows and columns at a time: a line of memory each */
+
+static int turn(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    const struct turn *t = ctx;
+    (void)worker;
+    for (int64_t n0 = 0; n0 < t->N; n0 += SQUARE)
+        for (int64_t k = begin; k < end; k++)
+            for (int64_t n = n0; n < t->N && n < n0 + SQUARE; n++)
+                t->to[k * t->N + n] = t->from[n * t->K + k];
+    return 0;
+}
+
+void quant_turn(int8_t *turned, struct tensor codes, struct pool *pool)
+{
+    struct turn t = { turned, codes.data, codes.dim[0], codes.dim[1] };
+    BUG_ON(!quant_turns(codes));
+    pool_run(pool, turn, &t, t.K, SQUARE);
+}
+
 void quant_restore(float *w, struct tensor codes, struct tensor scale)
 {
     int64_t N = codes.dim[0], K = codes.dim[1], groups = tensor_count(scale) / N;

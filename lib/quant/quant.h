@@ -23,6 +23,7 @@ enum quant_scheme { QUANT_NONE, QUANT_INT8, QUANT_INT4 };
 
 #define QUANT_GROUP 32    /* the least, and what is meant where nothing is said */
 #define QUANT_INNER 65536 /* most inputs of a layer: sums of products are exact in 32 bits */
+#define QUANT_TURN  16384 /* most inputs of one whose codes lie by input: kern.h */
 
 struct quant {
     enum quant_scheme scheme;
@@ -40,6 +41,12 @@ void quant_shapes(struct tensor *codes, struct tensor *scale, const struct quant
 /* Fills the data of codes and scale, as quant_shapes() gave them, from w (f32, f16, bf16), rows
  * split among threads. */
 int quant_fill(struct tensor codes, struct tensor scale, struct tensor w, struct pool *pool);
+
+/* Whether codes can lie by input: i8, and not too many inputs. */
+bool quant_turns(struct tensor codes);
+
+/* The same codes by input, (K, N), into turned; they must be able to. */
+void quant_turn(int8_t *turned, struct tensor codes, struct pool *pool);
 
 /* What codes and scale stand for: (N, K) floats. */
 void quant_restore(float *w, struct tensor codes, struct tensor scale);

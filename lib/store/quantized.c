@@ -58,6 +58,7 @@ int store_check_quantization(const struct store *s)
 
 struct layer {
     struct tensor *weight, *scale;
+    bool *by_input; /* NULL: not wanted so */
     struct store *store;
     const char *name; /* "X.weight" */
     struct tensor want;
@@ -104,6 +105,24 @@ static int take_scale(struct tensor *out, struct tensor t, bool f32, struct aren
     return 0;
 }
 
+/* The same codes by input, if they are there: the others are not read then. */
+static int take_by_input(const struct layer *l)
+{
+    struct tensor t;
+    const struct tensor *w = l->weight;
+    char expect[64];
+    int found = l->by_input && quant_turns(*w) ? beside(&t, l, "_by_input") : 0;
+    if (found <= 0)
+        return found < 0;
+    snprintf(expect, sizeof expect, "i8 (%lld, %lld)", (long long)w->dim[1],
+             (long long)w->dim[0]);
+    if (t.dtype != DT_I8 || t.ndim != 2 || t.dim[0] != w->dim[1] || t.dim[1] != w->dim[0])
+        return misshapen(l, "_by_input", t, expect);
+    l->weight->data = t.data;
+    *l->by_input = true;
+    return 0;
+}
+
 static int take_i8(const struct layer *l, struct tensor codes, const char *suffix)
 {
     struct tensor s;
@@ -119,7 +138,8 @@ static int take_i8(const struct layer *l, struct tensor codes, const char *suffi
     if (!is_float(s) || s.ndim < 1 || s.ndim > 2 || s.dim[0] != N || tensor_count(s) != N)
         return misshapen(l, suffix, s, expect);
     *l->weight = codes;
-    return take_scale(l->scale, s, true, l->mem);
+    int rc = take_by_input(l);
+    return rc ? rc : take_scale(l->scale, s, true, l->mem);
 }
 
 /* Codes with zero points or in another order are of other schemes. */
@@ -160,21 +180,43 @@ static int take_i4(const struct layer *l, struct tensor packed)
 
 /* ---- made here ---- */
 
+static int fill(struct tensor codes, const struct layer *l, struct tensor w)
+{
+    if (quant_fill(codes, *l->scale, w, l->store->pool) == 0)
+        return 0;
+    return err_kind() == ERR_DATA ? (err_wrap("%s", l->name), 1) : -1;
+}
+
+/* By input, by way of codes that are forgotten. */
+static int fill_turned(const struct layer *l, struct tensor w)
+{
+    struct arena_mark mark = arena_mark(l->mem);
+    struct tensor codes = *l->weight;
+    codes.data = arena_alloc(l->mem, tensor_bytes(codes));
+    int rc = codes.data ? fill(codes, l, w) : -1;
+    if (rc == 0)
+        quant_turn(l->weight->data, codes, l->store->pool);
+    arena_rewind(l->mem, mark);
+    return rc;
+}
+
 static int make(const struct layer *l, const struct quant *q)
 {
     struct store *s = l->store;
-    struct tensor w = *l->weight, codes, scale;
+    struct tensor w = *l->weight, *codes = l->weight;
     if (!w.data || !quant_fits(q, w))
         return 0;
-    quant_shapes(&codes, &scale, q, w);
-    codes.data = arena_alloc(l->mem, tensor_bytes(codes));
-    scale.data = arena_alloc(l->mem, tensor_bytes(scale));
-    if (!codes.data || !scale.data)
+    quant_shapes(codes, l->scale, q, w);
+    codes->data = arena_alloc(l->mem, tensor_bytes(*codes));
+    l->scale->data = arena_alloc(l->mem, tensor_bytes(*l->scale));
+    if (!codes->data || !l->scale->data)
         return -1;
-    if (quant_fill(codes, scale, w, s->pool) < 0)
-        return err_kind() == ERR_DATA ? (err_wrap("%s", l->name), 1) : -1;
-    *l->weight = codes;
-    *l->scale = scale;
+    bool turned = l->by_input && quant_turns(*codes);
+    int rc = turned ? fill_turned(l, w) : fill(*codes, l, w);
+    if (rc)
+        return rc;
+    if (turned)
+        *l->by_input = true;
     weights_forget(s->weights); /* what was read is not needed again */
     s->read += tensor_bytes(w);
     if (s->told)
@@ -224,10 +266,11 @@ static int bind_linear(const struct layer *l)
     return rc || !l->store->quant.scheme ? rc : make(l, &l->store->quant);
 }
 
-int store_bind_linear(struct tensor *weight, struct tensor *scale, struct store *s,
-                      const char *name, int flags, struct tensor want, struct arena *mem)
+int store_bind_linear(struct tensor *weight, struct tensor *scale, bool *by_input,
+                      struct store *s, const char *name, int flags, struct tensor want,
+                      struct arena *mem)
 {
-    const struct layer l = { weight, scale, s, name, want, mem };
+    const struct layer l = { weight, scale, by_input, s, name, want, mem };
     *weight = *scale = (struct tensor){ 0 };
     return flags & STORE_HEAD ? bind_head(&l) : bind_linear(&l);
 }

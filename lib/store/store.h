@@ -123,10 +123,11 @@ struct store_dims {
 };
 
 enum store_bind_flags {
-    STORE_OPTIONAL = 1, /* absent: the tensor's data stays NULL */
-    STORE_F32 = 2,      /* as f32, in the arena unless stored so (biases, norms, positions) */
-    STORE_LINEAR = 4,   /* of a linear layer: may be whole numbers with scales */
-    STORE_HEAD = 8,     /* of the layer that scores words: int8 if there is such a copy */
+    STORE_OPTIONAL = 1,  /* absent: the tensor's data stays NULL */
+    STORE_F32 = 2,       /* as f32, in the arena unless stored so (biases, norms, positions) */
+    STORE_LINEAR = 4,    /* of a linear layer: may be whole numbers with scales */
+    STORE_HEAD = 8,      /* of the layer that scores words: int8 if there is such a copy */
+    STORE_BY_INPUT = 16, /* with STORE_LINEAR: by input if it is i8 and can be */
 };
 
 /* One tensor: its name after the prefix, its shape as products of numbers and letters
@@ -136,36 +137,44 @@ enum store_bind_flags {
  * With STORE_LINEAR, X.weight may be i8 with X.weight_scale, or X.weight_packed stands in its
  * place (i4, with X.weight_scale), as compressed-tensors stores them: views too, but for scales
  * of i8, which become f32. A tensor that is also a table (the words) is bound with STORE_HEAD:
- * the product uses X.weight_int8 with X.weight_int8_scale where the checkpoint has them. */
+ * the product uses X.weight_int8 with X.weight_int8_scale where the checkpoint has them. With
+ * STORE_BY_INPUT, i8 weights are those of X.weight_by_input, (K, N), where the checkpoint has
+ * it, or made so; a bool says whether they are. The tensor's dims are (N, K) all the same. */
 struct store_bind {
     const char *name, *shape;
     size_t offset;
     int flags;
-    size_t scale; /* STORE_LINEAR, STORE_HEAD: where the scale's struct tensor lies */
+    size_t scale;    /* STORE_LINEAR, STORE_HEAD: where the scale's struct tensor lies */
+    size_t by_input; /* STORE_BY_INPUT: where the bool lies */
 };
 #define STORE_BIND(S, field, name, shape)                                                      \
     {                                                                                          \
-        name, shape, offsetof(S, field), 0, 0                                                  \
+        name, shape, offsetof(S, field), 0, 0, 0                                               \
     }
 #define STORE_BIND_LINEAR(S, field, name, shape)                                               \
     {                                                                                          \
-        name, shape, offsetof(S, field.weight), STORE_LINEAR, offsetof(S, field.scale)         \
+        name, shape, offsetof(S, field.weight), STORE_LINEAR, offsetof(S, field.scale), 0      \
+    }
+#define STORE_BIND_BY_INPUT(S, field, name, shape)                                             \
+    {                                                                                          \
+        name, shape, offsetof(S, field.weight), STORE_LINEAR | STORE_BY_INPUT,                 \
+            offsetof(S, field.scale), offsetof(S, field.by_input)                              \
     }
 #define STORE_BIND_HEAD(S, field, name, shape)                                                 \
     {                                                                                          \
-        name, shape, offsetof(S, field.weight), STORE_HEAD, offsetof(S, field.scale)           \
+        name, shape, offsetof(S, field.weight), STORE_HEAD, offsetof(S, field.scale), 0        \
     }
 #define STORE_BIND_F32(S, field, name, shape)                                                  \
     {                                                                                          \
-        name, shape, offsetof(S, field), STORE_F32, 0                                          \
+        name, shape, offsetof(S, field), STORE_F32, 0, 0                                       \
     }
 #define STORE_BIND_OPTIONAL(S, field, name, shape)                                             \
     {                                                                                          \
-        name, shape, offsetof(S, field), STORE_F32 | STORE_OPTIONAL, 0                         \
+        name, shape, offsetof(S, field), STORE_F32 | STORE_OPTIONAL, 0, 0                      \
     }
 #define STORE_BIND_END                                                                         \
     {                                                                                          \
-        NULL, NULL, 0, 0, 0                                                                    \
+        NULL, NULL, 0, 0, 0, 0                                                                 \
     }
 
 /* Finds all tensors of a table under prefix (printf style: "encoder.layers.%d." with i). Checks

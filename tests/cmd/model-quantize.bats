@@ -86,7 +86,11 @@ for k, w in a.items():
 assert n == 77, n
 head = "language_model.model.decoder.embed_tokens.weight"
 assert (np.abs(a[head] - b[head + "_int8"] * b[head + "_int8_scale"]) <= 0.5001 * b[head + "_int8_scale"]).all()
-assert len(b) == len(a) + n + 2
+turned = [k for k in b if k.endswith("_by_input")]
+assert len(turned) == 4 and all(".decoder.layers." in k and ".fc2." in k for k in turned), turned
+for k in turned:
+    assert b[k].dtype == np.int8 and (b[k].T == b[k[:-len("_by_input")]]).all(), k
+assert len(b) == len(a) + n + 2 + 4
 c = json.load(open("out/config.json"))
 q = c.pop("quantization_config")
 assert c == json.load(open(sys.argv[1] + "/config.json"))
@@ -137,6 +141,23 @@ P
         img-encode -m "$demo" --weights $w "$golden/01.png" | head -c 400 | grep -ao '[0-9a-f]\{64\}' | head -1
     done | sort -u >models
     [ "$(wc -l <models)" -eq 3 ]
+}
+
+@test "by input or not: the same bits; without a ReLU there is none" {
+    question
+    model-quantize "$demo" m
+    opt-generate -m m --attention -t 2 -o want in
+    edit 't = {k: v for k, v in t.items() if not k.endswith("_by_input")}'
+    opt-generate -m m --attention -t 1 -o got in
+    tensor-diff got want
+    rm -rf m
+    cp -R "$demo" m
+    edit 'c["text_config"]["activation_function"] = "gelu"'
+    opt-generate -m m --attention --weights int8 -o want in
+    model-quantize m out
+    [ "$(grep -c _by_input out/model.safetensors)" -eq 0 ]
+    opt-generate -m out --attention -o got in
+    tensor-diff got want
 }
 
 @test "answers stay: int8 and int4, f32, f16 and bf16 sources, outlier channels" {
@@ -313,6 +334,8 @@ c["text_config"]["ffn_dim"] = 60000'
     refused base4 'c["quantization_config"]["config_groups"]["group_0"]["weights"]["symmetric"] = False' "weights.symmetric: false, expected true"
     refused base8 "del t['${fc1}_scale']" "${fc1}_scale: no such tensor"
     refused base8 "t['${fc1}_scale'] = t['${fc1}_scale'][1:]" "${fc1}_scale: f32 (639, 1), expected a float (640, 1)"
+    fc2=${fc1/fc1/fc2}
+    refused base8 "t['${fc2}_by_input'] = t['${fc2}_by_input'][1:]" "${fc2}_by_input: i8 (639, 160), expected i8 (640, 160)"
     refused base8 "t['$fc1'] = t['$fc1'][:, 1:]" "$fc1: i8 (640, 159), expected i8 of the layer's shape"
     refused base4 "del t['${fc1}_scale']" "${fc1}_scale: no such tensor"
     refused base4 "t['${fc1}_scale'] = t['${fc1}_scale'][:, 1:].copy()" "${fc1}_scale: f16 (640, 4), expected a float for each group"

@@ -230,8 +230,28 @@ static void check_failures(const struct quant *q)
     }
 }
 
+static void check_turned(void)
+{
+    static int8_t turned[N * K];
+    struct pool *pool = pool_new(3);
+    fill_weights(2);
+    struct made m = run(&int8, weights(), NULL, 0);
+    const int8_t *codes = m.codes.data;
+    quant_turn(turned, m.codes, pool);
+    int wrong = 0;
+    for (int i = 0; i < N * K; i++)
+        wrong += turned[i % K * N + i / K] != codes[i];
+    ok(wrong == 0, "by input: the same codes");
+    struct tensor wide = tensor_2d(NULL, DT_I8, 1, QUANT_TURN + 1);
+    ok(quant_turns(m.codes) && !quant_turns(wide) &&
+           !quant_turns(run(&int4, weights(), NULL, 0).codes),
+       "by input: of i8, up to %d inputs", QUANT_TURN);
+    pool_free(pool);
+}
+
 int main(void)
 {
+    check_turned();
     check_int8();
     check_int4();
     check_groups();
