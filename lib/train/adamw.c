@@ -45,6 +45,31 @@ static int reduce(struct train *t)
     return 0;
 }
 
+#define STRETCH 65536 /* of a sum that has its own order, whoever computes it */
+#define LANES   8     /* parts of it, which the compiler may keep in one register */
+
+struct squares {
+    const float *grad;
+    int64_t n;
+    double *sum; /* of each stretch */
+};
+
+static int sum_squares(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    const struct squares *s = ctx;
+    (void)worker;
+    for (int64_t i = begin; i < end; i++) {
+        const float *g = s->grad + i * STRETCH;
+        int64_t n = math_min(STRETCH, s->n - i * STRETCH);
+        double part[LANES] = { 0 };
+        for (int64_t j = 0; j < n; j++)
+            part[j % LANES] += (double)g[j] * (double)g[j];
+        for (int k = 0; k < LANES; k++)
+            s->sum[i] += part[k];
+    }
+    return 0;
+}
+
 int train_grad_norm(double *norm, struct train *t)
 {
     double total = 0;
@@ -52,10 +77,16 @@ int train_grad_norm(double *norm, struct train *t)
         return -1;
     for (size_t i = 0; i < t->params; i++) {
         const struct train_param *p = &t->param[i];
-        double sum = 0;
-        for (int64_t j = 0; p->touched && j < tensor_count(p->value); j++)
-            sum += (double)p->grad[j] * (double)p->grad[j];
-        total += sum;
+        int64_t n = tensor_count(p->value), stretches = (n + STRETCH - 1) / STRETCH;
+        if (!p->touched)
+            continue;
+        struct squares s = { p->grad, n, NULL };
+        s.sum = arena_calloc(&t->batch, (size_t)stretches, sizeof *s.sum);
+        if (!s.sum)
+            return -1;
+        pool_run(t->nn.pool, sum_squares, &s, stretches, 1);
+        for (int64_t k = 0; k < stretches; k++)
+            total += s.sum[k];
     }
     *norm = sqrt(total);
     return 0;

@@ -46,8 +46,9 @@ static int step(struct train *t, struct train_batch *b)
 {
     struct train_losses l;
     struct rusage r;
-    double wall = seconds(CLOCK_MONOTONIC), cpu = seconds(CLOCK_PROCESS_CPUTIME_ID);
-    if (train_gradients(&l, t, b) < 0 || train_update(t, 1e-4) < 0)
+    double wall = seconds(CLOCK_MONOTONIC), cpu = seconds(CLOCK_PROCESS_CPUTIME_ID), norm;
+    if (train_gradients(&l, t, b) < 0 || train_grad_norm(&norm, t) < 0 ||
+        train_update(t, 1e-4) < 0)
         return -1;
     b->number++;
     getrusage(RUSAGE_SELF, &r);

@@ -5,7 +5,7 @@
 
 Needs torch, transformers and safetensors. Stage 1 is LAVIS's three losses on its shapes (texts padded
 to 32), with torch's fused attention; stage 2 goes through transformers' OPT at 125m's sizes (it too
-pads). The two take turns, a step each; one of each goes unmeasured. Seconds are medians, wall clock,
+pads). Ours also measures the gradient's norm, as qformer-train does. The two take turns, a step each; one of each goes unmeasured. Seconds are medians, wall clock,
 and CPU seconds beside them; memory is the most a process had. --batch N: one step of ours with N pairs,
 16 at a time, for its memory."""
 import argparse, json, resource, statistics, subprocess, sys, tempfile, time
