@@ -1,7 +1,7 @@
 /* train.c - training steps at the sizes of a checkpoint, on made-up features and words: one for
  * each line of standard input, whose time and memory it tells. For train.py.
  *
- *     train DIR STAGE PAIRS THREADS WORDS MICRO */
+ *     train DIR STAGE PAIRS THREADS WORDS */
 #include "train/train.h"
 #include "base/err.h"
 #include "base/pool.h"
@@ -69,12 +69,11 @@ static int run(struct train *t, struct train_batch *b)
 
 int main(int argc, char **argv)
 {
-    if (argc != 7)
+    if (argc != 6)
         return 64;
     struct arena mem = { 0 };
     struct train_options o = train_defaults(atoi(argv[2]));
     o.init = true;
-    o.micro = atoi(argv[6]);
     struct store *st = store_open(argv[1]);
     struct pool *pool = pool_new(atoi(argv[4]));
     struct train *t = st && pool ? train_open(st, NULL, &o, pool, NULL) : NULL;

@@ -5,9 +5,10 @@
 
 Needs torch, transformers and safetensors. Stage 1 is LAVIS's three losses on its shapes (texts padded
 to 32), with torch's fused attention; stage 2 goes through transformers' OPT at 125m's sizes (it too
-pads). Ours also measures the gradient's norm, as qformer-train does. The two take turns, a step each; one of each goes unmeasured. Seconds are medians, wall clock,
-and CPU seconds beside them; memory is the most a process had. --batch N: one step of ours with N pairs,
-16 at a time, for its memory."""
+pads). Ours also measures the gradient's norm, as qformer-train does. The two take turns, a step each;
+one of each goes unmeasured. Seconds are medians, wall clock, and CPU seconds beside them; memory is the
+most a process had. --batch N: one step of ours with N pairs, in the parts that qformer-train makes of
+them, for its memory."""
 import argparse, json, resource, statistics, subprocess, sys, tempfile, time
 from pathlib import Path
 
@@ -184,12 +185,12 @@ class Trainer:
         return [statistics.median(s[k] for s in later) for k in ('wall', 'cpu')] + [self.steps[-1]['mib']]
 
 
-def ours(d, stage, pairs, threads, words, micro):
-    return Trainer('build/tests/bench/train', d, stage, pairs, threads, words, micro)
+def ours(d, stage, pairs, threads, words):
+    return Trainer('build/tests/bench/train', d, stage, pairs, threads, words)
 
 
 def compare(d, stage, threads, words, rounds):
-    both = [ours(d, stage, B, threads, words, 0),
+    both = [ours(d, stage, B, threads, words),
             Trainer(sys.executable, __file__, '--serve', d / 'opt', '--stage', stage, '--threads', threads, '--words', words)]
     for _ in range(rounds + 1):
         for trainer in both:
@@ -222,7 +223,7 @@ def main():
                 if not a.batch:
                     compare(Path(d), stage, threads, a.words, a.rounds)
                     continue
-                one = ours(d, stage, a.batch, threads, a.words, B)
+                one = ours(d, stage, a.batch, threads, a.words)
                 one.step()
                 wall, cpu, mib = one.end()
                 print(f'stage {stage}, {a.batch} pairs: {wall:.0f} s, {cpu:.0f} CPU s, {mib} MiB', flush=True)
