@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #define FORMAT                                                                                 \
-    1 /* raised when results or entries change within a version: older ones are misses */
+    2 /* raised when results or entries change within a version: older ones are misses */
 
 bool cached_dir(char *dir, size_t n)
 {

@@ -288,6 +288,8 @@ static int put_one(void *ctx, const char *name, struct tensor t)
     j->done++;
     tell(j, false);
     arena_reset(&j->mem);
+    if (store_even(&t, j->store, name, &j->mem) < 0)
+        return -1;
     return kind == QUANTIZE_LINEAR   ? put_linear(j, name, t)
            : kind == QUANTIZE_TURNED ? put_turned(j, name, t)
            : kind == QUANTIZE_HEAD   ? put_head(j, name, t)
@@ -379,6 +381,8 @@ static int open_model(struct job *j)
     const char *act = store_config_str(j->store, text, "activation_function");
     j->text.relu = !*act || !strcmp(act, "relu");
     j->pool = pool_new(env_threads(j->a->threads));
+    if (j->pool)
+        store_quantize(j->store, j->a->q, j->pool, NULL, NULL);
     return j->pool ? 0 : -1;
 }
 

@@ -129,18 +129,18 @@ struct rows {
     float *space; /* K for each thread */
 };
 
-/* As f32, in x if it has to be converted. */
-static const float *widen(const struct rows *r, float *x, int64_t n)
+/* n items of w from the i-th as f32, in x if they have to be converted. */
+static const float *widen(float *x, const struct kern *kern, struct tensor w, int64_t i,
+                          int64_t n)
 {
-    int64_t K = r->w.dim[1];
-    enum dtype t = r->w.dtype;
-    const char *row = (const char *)r->w.data + (size_t)(n * K) * dtype_size(t);
-    if ((uintptr_t)row % dtype_size(t))
-        tensor_to_f32(x, tensor_1d((void *)row, t, K));
+    enum dtype t = w.dtype;
+    const char *from = (const char *)w.data + (size_t)i * dtype_size(t);
+    if ((uintptr_t)from % dtype_size(t))
+        tensor_to_f32(x, tensor_1d((void *)from, t, n));
     else if (t == DT_F32)
-        return (const float *)row;
+        return (const float *)from;
     else
-        r->kern->widen[t == DT_F16 ? KERN_F16 : KERN_BF16](x, row, (size_t)K);
+        kern->widen[t == DT_F16 ? KERN_F16 : KERN_BF16](x, from, (size_t)n);
     return x;
 }
 
@@ -150,7 +150,7 @@ static int fill(void *ctx, int64_t begin, int64_t end, int worker)
     int64_t K = r->w.dim[1], groups = r->scale.dim[1];
     float *space = r->space + worker * K;
     for (int64_t n = begin; n < end; n++) {
-        const float *x = widen(r, space, n);
+        const float *x = widen(space, r->kern, r->w, n * K, K);
         if (!isfinite(extreme(x, K)))
             return err_set(ERR_DATA, "row %lld: a value that is not finite", (long long)n);
         if (r->codes.dtype == DT_I8)
@@ -173,6 +173,40 @@ int quant_fill(struct tensor codes, struct tensor scale, struct tensor w, struct
     int rc = pool_run(pool, fill, &r, w.dim[0], grain);
     free(r.space);
     return rc;
+}
+
+/* ---- columns ---- */
+
+#define PIECE 1024 /* columns at a time: of each row a stretch that memory gives fast */
+
+struct columns {
+    float *most;
+    struct tensor w;
+    const struct kern *kern;
+};
+
+static int columns(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    const struct columns *c = ctx;
+    int64_t N = c->w.dim[0], K = c->w.dim[1];
+    float space[PIECE];
+    (void)worker;
+    for (int64_t k = begin; k < end; k += PIECE) {
+        int64_t count = end - k < PIECE ? end - k : PIECE;
+        for (int64_t n = 0; n < N; n++) {
+            const float *x = widen(space, c->kern, c->w, n * K + k, count);
+            for (int64_t i = 0; i < count; i++)
+                c->most[k + i] = fabsf(x[i]) > c->most[k + i] ? fabsf(x[i]) : c->most[k + i];
+        }
+    }
+    return 0;
+}
+
+void quant_columns(float *most, struct tensor w, struct pool *pool)
+{
+    struct columns c = { most, w, kern_get(NULL) };
+    BUG_ON(w.ndim != 2 || (w.dtype != DT_F32 && w.dtype != DT_F16 && w.dtype != DT_BF16));
+    pool_run(pool, columns, &c, w.dim[1], PIECE);
 }
 
 /* ---- by input ---- */

@@ -42,6 +42,10 @@ void quant_shapes(struct tensor *codes, struct tensor *scale, const struct quant
  * split among threads. */
 int quant_fill(struct tensor codes, struct tensor scale, struct tensor w, struct pool *pool);
 
+/* most[k] becomes the largest magnitude in column k of w (f32, f16, bf16) where that is larger.
+ */
+void quant_columns(float *most, struct tensor w, struct pool *pool);
+
 /* Whether codes can lie by input: i8, and not too many inputs. */
 bool quant_turns(struct tensor codes);
 

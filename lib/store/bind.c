@@ -113,6 +113,8 @@ int store_bind_float(struct tensor *out, struct store *s, const char *name, int 
         taken = s->on_bind(s->on_bind_ctx, name, want, found ? &t : NULL, out);
     if (taken)
         return taken < 0 ? -1 : 0;
+    if (found && s->quant.scheme && (flags & STORE_F32) && store_even(&t, s, name, mem) < 0)
+        return -1;
     if (found)
         return take(out, t, flags, mem);
     if (flags & STORE_OPTIONAL)

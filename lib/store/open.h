@@ -10,6 +10,13 @@
 
 struct json_t;
 
+/* What evens out the channels of a norm: even.c. */
+struct even {
+    char norm[320]; /* whose it is */
+    float *factor;  /* (n); NULL: nothing to even out */
+    int64_t n;
+};
+
 struct store {
     char *dir;
     struct buf config_text; /* config.json's bytes, for the fingerprint */
@@ -21,6 +28,7 @@ struct store {
     void *told_ctx;
     size_t read; /* bytes of weights that became whole numbers */
     char fingerprint[SHA256_HEX];
+    struct even even;
     store_bind_fn *on_bind; /* NULL: nobody else has a say */
     void *on_bind_ctx;
 };

@@ -182,9 +182,12 @@ static int take_i4(const struct layer *l, struct tensor packed)
 
 static int fill(struct tensor codes, const struct layer *l, struct tensor w)
 {
-    if (quant_fill(codes, *l->scale, w, l->store->pool) == 0)
-        return 0;
-    return err_kind() == ERR_DATA ? (err_wrap("%s", l->name), 1) : -1;
+    struct arena_mark mark = arena_mark(l->mem);
+    int rc = store_even(&w, l->store, l->name, l->mem);
+    if (rc == 0 && quant_fill(codes, *l->scale, w, l->store->pool) < 0)
+        rc = err_kind() == ERR_DATA ? (err_wrap("%s", l->name), 1) : -1;
+    arena_rewind(l->mem, mark);
+    return rc;
 }
 
 /* By input, by way of codes that are forgotten. */

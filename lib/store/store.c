@@ -47,6 +47,7 @@ void store_close(struct store *s)
     if (!s)
         return;
     weights_close(s->weights);
+    free(s->even.factor);
     json_decref(s->config);
     buf_release(&s->config_text);
     free(s->dir);

@@ -35,6 +35,12 @@ typedef void store_progress(void *ctx, size_t bytes);
 void store_quantize(struct store *s, struct quant q, struct pool *pool, store_progress *told,
                     void *ctx);
 
+/* t, tensor `name`, as it is before it becomes whole numbers: a norm and the linear layers that
+ * read it with channels evened out, powers of two from the one to the others, where some
+ * channels are far from the rest (even.c); as it was if none is, and for other tensors. What is
+ * changed is a copy, f32 in mem. Binding does it where store_quantize() was called. */
+int store_even(struct tensor *t, struct store *s, const char *name, struct arena *mem);
+
 /* What store_quantize() asked for. */
 enum quant_scheme store_made(const struct store *s);
 

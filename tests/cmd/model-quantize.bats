@@ -170,21 +170,65 @@ P
     same 39 out
     answers "$demo" --weights int4 >out
     same 37 out
-    # The first language layers' norms stand out in four channels, and what reads them undoes it: the
-    # same function, in a form that OPT has from 6.7B on.
-    cp -R "$demo" m
+    # Norms stand out in four channels, or hardly speak there, and what reads them undoes it: the same
+    # function, in a form that OPT has from 6.7B on. A norm and its readers are evened out.
+    for f in '[20, 35, 60, 200]' '[.05, .03, .02, .005]'; do
+        rm -rf m out8
+        cp -R "$demo" m
+        stand_out "$f"
+        answers m >out
+        same 40 out
+        answers m --weights int8 >out
+        same 39 out
+        model-quantize m out8
+        answers out8 >stored
+        tensor-diff out stored
+        answers m --weights int4 >out
+        same 36 out
+    done
+}
+
+# stand_out FACTORS - four channels of each norm of m by so much, and what reads them as much the less
+stand_out() {
     edit '
+f = np.array('"$1"', "f4")
 for k in list(t):
     t[k] = t[k].astype("f4")
     if "decoder.layers" in k and "_norm." in k or "layer_norm" in k and "encoder.layers" in k:
-        t[k][[3, 40, 77, 101]] *= 20
-    if k.endswith(("q_proj.weight", "k_proj.weight", "v_proj.weight", "fc1.weight", "qkv.weight")):
-        t[k][:, [3, 40, 77, 101]] /= 20
+        t[k][[3, 40, 77, 101]] *= f
+    if "layers." in k and k.endswith(("q_proj.weight", "k_proj.weight", "v_proj.weight", "fc1.weight", "qkv.weight")):
+        t[k][:, [3, 40, 77, 101]] /= f
 '
-    answers m >out
-    same 40 out
-    answers m --weights int8 >out
-    same 38 out
+}
+
+@test "channels that stand out: by powers of two from the norm to what reads it; not from norms that follow" {
+    cp -R "$demo" m
+    stand_out '[20, 20, .05, 100]'
+    model-quantize m out
+    cp -R m after
+    mv m before
+    mv after m
+    edit 'c["text_config"]["do_layer_norm_before"] = False'
+    model-quantize m after
+    status_is 0 model-quantize --ignore '*.q_proj' before plain
+    python3 - <<P
+$reader
+old, new, after, plain = reader("before"), reader("out"), reader("after"), reader("plain")
+n = 0
+for k, w in old.items():
+    if "_norm" in k and ".layers." in k:
+        f = w / new[k]
+        f = f[new[k] != 0]
+        assert (np.exp2(np.rint(np.log2(f))) == f).all() and (np.abs(np.log2(f[f != 1])) >= 2).all(), (k, set(f))
+        n += (f != 1).sum() >= 4
+        assert "decoder" not in k or (after[k] == w).all(), k
+    if k.endswith("layers.1.self_attn.q_proj.weight") and "decoder" in k:
+        # The readers that stay floats are multiplied too.
+        f = plain[k][:, 3] / w[:, 3]
+        assert plain[k].dtype == np.float32 and (f == f[0]).all() and f[0] in (8, 16, 32), f[:3]
+        assert (plain[k][:, 4] == w[:, 4]).all()
+assert n >= 18, n
+P
 }
 
 @test "the error layer by layer: --hidden-states for tensor-diff" {

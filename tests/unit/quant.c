@@ -249,8 +249,28 @@ static void check_turned(void)
     pool_free(pool);
 }
 
+static void check_columns(void)
+{
+    static float wide[3 * 1500], most[1500];
+    struct pool *pool = pool_new(2);
+    for (int i = 0; i < 3 * 1500; i++)
+        wide[i] = (float)((i * 37) % 1009) - 504;
+    most[7] = 1000;
+    quant_columns(most, tensor_2d(wide, DT_F32, 3, 1500), pool);
+    int wrong = 0;
+    for (int k = 0; k < 1500; k++) {
+        float want = k == 7 ? 1000 : 0;
+        for (int n = 0; n < 3; n++)
+            want = fmaxf(want, fabsf(wide[n * 1500 + k]));
+        wrong += most[k] != want;
+    }
+    ok(wrong == 0, "columns: the largest magnitude of each, or what was there");
+    pool_free(pool);
+}
+
 int main(void)
 {
+    check_columns();
     check_turned();
     check_int8();
     check_int4();
