@@ -115,7 +115,7 @@ static size_t bytes_of(const struct quantize *a, enum quantize_kind kind, struct
         return tensor_bytes(t);
     quant_shapes(&codes, &scale, kind == QUANTIZE_HEAD ? &int8 : &a->q, t);
     return tensor_bytes(codes) + tensor_bytes(scale) +
-           (kind == QUANTIZE_HEAD     ? tensor_bytes(t)
+           (kind == QUANTIZE_HEAD     ? tensor_bytes(t) + tensor_bytes(scale)
             : kind == QUANTIZE_TURNED ? tensor_bytes(codes)
                                       : 0);
 }
@@ -208,11 +208,15 @@ static int quantize(struct tensor *codes, struct tensor *scale, struct job *j,
 static int put_head(struct job *j, const char *name, struct tensor t)
 {
     const struct quant int8 = { .scheme = QUANT_INT8 };
-    struct tensor codes, scale;
-    if (quantize(&codes, &scale, j, &int8, name, t) < 0 || put(j, name, "", t) < 0 ||
-        put(j, name, "_int8", codes) < 0)
+    struct tensor codes, scale, size = tensor_2d(NULL, DT_F32, t.dim[0], 1);
+    size.data = arena_alloc(&j->mem, tensor_bytes(size));
+    if (!size.data || quant_sizes(size.data, t, j->pool) < 0 ||
+        quantize(&codes, &scale, j, &int8, name, t) < 0)
         return -1;
-    return put(j, name, "_int8_scale", scale);
+    if (put(j, name, "", t) < 0 || put(j, name, "_int8", codes) < 0 ||
+        put(j, name, "_int8_scale", scale) < 0)
+        return -1;
+    return put(j, name, "_int8_size", size);
 }
 
 static int put_linear(struct job *j, const char *name, struct tensor t)

@@ -4,7 +4,7 @@
  *                   X.weight_shape, and as they are where groups do not fit
  *                   of OPT after a ReLU, int8: once more by input, X.weight_by_input
  *   the words       as they are, and once more as int8 for scoring: X.weight_int8,
- *                   X.weight_int8_scale
+ *                   X.weight_int8_scale, and sums of magnitudes, X.weight_int8_size
  *   the rest        as it is, but for norms whose channels stand out: store_even()
  *   config.json     with quantization_config, as compressed-tensors writes it
  *   other files     tokenizer, processor, texts: copied

@@ -25,7 +25,8 @@ struct opt_lm {
     bool pre_norm, no_final_norm, bias, affine, tied;
     int act;
     struct tensor words, position; /* (V, E) as stored, (positions + 2, H) */
-    struct nn_linear project_in, project_out, head;
+    struct nn_linear project_in, project_out;
+    struct nn_head head;
     struct nn_norm norm;
     struct layer *layer;
     opt_watch *watch;
@@ -106,11 +107,13 @@ static const struct store_bind bind_norm[] = {
 
 static const struct store_bind bind_tied_head[] = {
     STORE_BIND_HEAD(struct opt_lm, head, "embed_tokens.weight", "V,E"),
+    STORE_BIND(struct opt_lm, head.rows, "embed_tokens.weight", "V,E"),
     STORE_BIND_END,
 };
 
 static const struct store_bind bind_head[] = {
     STORE_BIND_HEAD(struct opt_lm, head, "lm_head.weight", "V,E"),
+    STORE_BIND(struct opt_lm, head.rows, "lm_head.weight", "V,E"),
     STORE_BIND_END,
 };
 
@@ -245,7 +248,7 @@ static int64_t linear_bytes(const struct nn_linear *w)
 
 int64_t opt_step_bytes(const struct opt_lm *m)
 {
-    int64_t sum = linear_bytes(&m->head) + linear_bytes(&m->project_in) +
+    int64_t sum = linear_bytes(&m->head.linear) + linear_bytes(&m->project_in) +
                   linear_bytes(&m->project_out);
     for (int i = 0; i < m->layers; i++) {
         const struct layer *l = &m->layer[i];
@@ -460,8 +463,8 @@ int opt_forward(struct tensor *logits, const struct opt_lm *m, struct nn *nn,
         return -1;
     x = hidden(&call, x); // (R, E)
     if (!all_rows && x.data)
-        x = nn_embed(nn, x, call.last, spans);     // (spans, E)
-    *logits = nn_linear(nn, x, &m->head, NN_NONE); // (spans or R, V)
+        x = nn_embed(nn, x, call.last, spans); // (spans, E)
+    *logits = nn_score(nn, x, &m->head);       // (spans or R, V)
     if (nn_failed(nn) < 0)
         return -1;
     for (int i = 0; i < spans; i++)
@@ -481,6 +484,6 @@ int opt_read(struct tensor *out, const struct opt_lm *m, struct nn *nn,
 
 int opt_head(struct tensor *logits, const struct opt_lm *m, struct nn *nn, struct tensor x)
 {
-    *logits = nn_linear(nn, x, &m->head, NN_NONE); // (n, V)
+    *logits = nn_score(nn, x, &m->head); // (n, V)
     return nn_failed(nn);
 }

@@ -69,6 +69,16 @@ struct nn_linear {
 struct tensor nn_linear(struct nn *nn, struct tensor x, const struct nn_linear *w,
                         enum nn_act act);
 
+/* The layer that scores words: (V, K). Where linear is i8 and size is there, the words that
+ * could have the largest score are scored by rows: the largest, and the first of equals, is
+ * that of all rows. */
+struct nn_head {
+    struct nn_linear linear; /* no bias */
+    struct tensor rows;      /* (V, K) f32, f16 or bf16: what linear stands for */
+    struct tensor size; /* (V) or (V, 1) f32: sum of magnitudes of each row; or data NULL */
+};
+struct tensor nn_score(struct nn *nn, struct tensor x, const struct nn_head *h);
+
 /* (x - mean) / sqrt(var + eps) * weight + bias over the last dim. */
 struct tensor nn_layernorm(struct nn *nn, struct tensor x, const struct nn_norm *w, double eps);
 

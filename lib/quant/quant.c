@@ -209,6 +209,40 @@ void quant_columns(float *most, struct tensor w, struct pool *pool)
     pool_run(pool, columns, &c, w.dim[1], PIECE);
 }
 
+/* ---- rows' sums ---- */
+
+struct sizes {
+    float *size;
+    struct tensor w;
+    const struct kern *kern;
+    float *space; /* K for each thread */
+};
+
+static int sizes(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    const struct sizes *s = ctx;
+    int64_t K = s->w.dim[1];
+    for (int64_t n = begin; n < end; n++) {
+        const float *x = widen(s->space + worker * K, s->kern, s->w, n * K, K);
+        float sum = 0;
+        for (int64_t k = 0; k < K; k++)
+            sum += fabsf(x[k]);
+        s->size[n] = sum;
+    }
+    return 0;
+}
+
+int quant_sizes(float *size, struct tensor w, struct pool *pool)
+{
+    struct sizes s = { size, w, kern_get(NULL), NULL };
+    s.space = calloc((size_t)(pool_threads(pool) * w.dim[1]), sizeof *s.space);
+    if (!s.space)
+        return err_nomem("a row of weights");
+    pool_run(pool, sizes, &s, w.dim[0], 64);
+    free(s.space);
+    return 0;
+}
+
 /* ---- by input ---- */
 
 bool quant_turns(struct tensor codes)

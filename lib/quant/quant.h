@@ -46,6 +46,9 @@ int quant_fill(struct tensor codes, struct tensor scale, struct tensor w, struct
  */
 void quant_columns(float *most, struct tensor w, struct pool *pool);
 
+/* The sum of each row's magnitudes, (N), of w. */
+int quant_sizes(float *size, struct tensor w, struct pool *pool);
+
 /* Whether codes can lie by input: i8, and not too many inputs. */
 bool quant_turns(struct tensor codes);
 

@@ -127,11 +127,9 @@ static int bind_one(void *out, struct store *s, const struct store_bind *b, cons
                     const struct store_dims *dims, struct arena *mem)
 {
     struct tensor *field = (struct tensor *)((char *)out + b->offset);
-    struct tensor *scale = (struct tensor *)((char *)out + b->scale);
-    bool *by_input = b->flags & STORE_BY_INPUT ? (bool *)((char *)out + b->by_input) : NULL;
     struct tensor want = expected(b->shape, dims);
     return b->flags & (STORE_LINEAR | STORE_HEAD)
-               ? store_bind_linear(field, scale, by_input, s, name, b->flags, want, mem)
+               ? store_bind_linear(out, s, b, name, want, mem)
                : store_bind_float(field, s, name, b->flags, want, mem);
 }
 

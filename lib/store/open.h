@@ -41,12 +41,10 @@ const struct safetensors_entry *store_entry(const struct weights *w, const char 
 /* ERR_CONFIG if config.json announces quantised weights of a kind that is not known here. */
 int store_check_quantization(const struct store *s);
 
-/* A tensor of an entry with STORE_LINEAR or STORE_HEAD: 0; 1 with err set if the checkpoint is
- * at fault; -1 for lack of memory. want: its shape. by_input: set if it lies so; NULL: it must
- * not. */
-int store_bind_linear(struct tensor *weight, struct tensor *scale, bool *by_input,
-                      struct store *s, const char *name, int flags, struct tensor want,
-                      struct arena *mem);
+/* An entry with STORE_LINEAR or STORE_HEAD into the struct at out: 0; 1 with err set if the
+ * checkpoint is at fault; -1 for lack of memory. want: the weight's shape. */
+int store_bind_linear(void *out, struct store *s, const struct store_bind *b, const char *name,
+                      struct tensor want, struct arena *mem);
 
 /* A float tensor of this shape and name, as bind.c takes it: the same three results. */
 int store_bind_float(struct tensor *out, struct store *s, const char *name, int flags,

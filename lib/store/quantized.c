@@ -58,7 +58,8 @@ int store_check_quantization(const struct store *s)
 
 struct layer {
     struct tensor *weight, *scale;
-    bool *by_input; /* NULL: not wanted so */
+    bool *by_input;      /* NULL: not wanted so */
+    struct tensor *size; /* of a head */
     struct store *store;
     const char *name; /* "X.weight" */
     struct tensor want;
@@ -229,16 +230,44 @@ static int make(const struct layer *l, const struct quant *q)
 
 /* ---- binding ---- */
 
+/* The sums of the rows' magnitudes, without which no word is scored again. */
+static int take_sizes(const struct layer *l)
+{
+    struct tensor t;
+    char expect[64];
+    int found = beside(&t, l, "_int8_size");
+    if (found <= 0)
+        return found < 0;
+    snprintf(expect, sizeof expect, "a float (%lld, 1)", (long long)l->want.dim[0]);
+    if (!is_float(t) || t.ndim > 2 || t.dim[0] != l->want.dim[0] ||
+        tensor_count(t) != l->want.dim[0])
+        return misshapen(l, "_int8_size", t, expect);
+    return take_scale(l->size, t, true, l->mem);
+}
+
+static int make_head(const struct layer *l)
+{
+    const struct quant int8 = { .scheme = QUANT_INT8 };
+    if (!l->weight->data || !quant_fits(&int8, *l->weight))
+        return 0;
+    *l->size = tensor_1d(NULL, DT_F32, l->want.dim[0]);
+    l->size->data = arena_alloc(l->mem, tensor_bytes(*l->size));
+    if (!l->size->data || quant_sizes(l->size->data, *l->weight, l->store->pool) < 0)
+        return -1;
+    return make(l, &int8);
+}
+
 static int bind_head(const struct layer *l)
 {
     struct store *s = l->store;
-    const struct quant int8 = { .scheme = QUANT_INT8 };
     struct tensor codes;
     int rc, found = beside(&codes, l, "_int8");
-    if (found)
-        return found < 0 ? 1 : take_i8(l, codes, "_int8_scale");
+    if (found) {
+        rc = found < 0 ? 1 : take_i8(l, codes, "_int8_scale");
+        return rc ? rc : take_sizes(l);
+    }
     rc = store_bind_float(l->weight, s, l->name, 0, l->want, l->mem);
-    return rc || !s->quant.scheme ? rc : make(l, &int8);
+    return rc || !s->quant.scheme ? rc : make_head(l);
 }
 
 /* Weights that are whole numbers already are not made others: twice rounded is twice wrong. */
@@ -269,11 +298,15 @@ static int bind_linear(const struct layer *l)
     return rc || !l->store->quant.scheme ? rc : make(l, &l->store->quant);
 }
 
-int store_bind_linear(struct tensor *weight, struct tensor *scale, bool *by_input,
-                      struct store *s, const char *name, int flags, struct tensor want,
-                      struct arena *mem)
+int store_bind_linear(void *out, struct store *s, const struct store_bind *b, const char *name,
+                      struct tensor want, struct arena *mem)
 {
-    const struct layer l = { weight, scale, by_input, s, name, want, mem };
-    *weight = *scale = (struct tensor){ 0 };
-    return flags & STORE_HEAD ? bind_head(&l) : bind_linear(&l);
+    char *at = out;
+    struct layer l = { .store = s, .name = name, .want = want, .mem = mem };
+    l.weight = (struct tensor *)(at + b->offset);
+    l.scale = (struct tensor *)(at + b->scale);
+    l.by_input = b->flags & STORE_BY_INPUT ? (bool *)(at + b->more) : NULL;
+    l.size = b->flags & STORE_HEAD ? (struct tensor *)(at + b->more) : NULL;
+    *l.weight = *l.scale = (struct tensor){ 0 };
+    return b->flags & STORE_HEAD ? bind_head(&l) : bind_linear(&l);
 }

@@ -143,15 +143,16 @@ enum store_bind_flags {
  * With STORE_LINEAR, X.weight may be i8 with X.weight_scale, or X.weight_packed stands in its
  * place (i4, with X.weight_scale), as compressed-tensors stores them: views too, but for scales
  * of i8, which become f32. A tensor that is also a table (the words) is bound with STORE_HEAD:
- * the product uses X.weight_int8 with X.weight_int8_scale where the checkpoint has them. With
+ * the product uses X.weight_int8 with X.weight_int8_scale where the checkpoint has them, and
+ * X.weight_int8_size, sums of the stored rows' magnitudes. With
  * STORE_BY_INPUT, i8 weights are those of X.weight_by_input, (K, N), where the checkpoint has
  * it, or made so; a bool says whether they are. The tensor's dims are (N, K) all the same. */
 struct store_bind {
     const char *name, *shape;
     size_t offset;
     int flags;
-    size_t scale;    /* STORE_LINEAR, STORE_HEAD: where the scale's struct tensor lies */
-    size_t by_input; /* STORE_BY_INPUT: where the bool lies */
+    size_t scale; /* STORE_LINEAR, STORE_HEAD: where the scale's struct tensor lies */
+    size_t more; /* STORE_BY_INPUT: where the bool lies. STORE_HEAD: the sizes' struct tensor */
 };
 #define STORE_BIND(S, field, name, shape)                                                      \
     {                                                                                          \
@@ -168,7 +169,8 @@ struct store_bind {
     }
 #define STORE_BIND_HEAD(S, field, name, shape)                                                 \
     {                                                                                          \
-        name, shape, offsetof(S, field.weight), STORE_HEAD, offsetof(S, field.scale), 0        \
+        name, shape, offsetof(S, field.linear.weight), STORE_HEAD,                             \
+            offsetof(S, field.linear.scale), offsetof(S, field.size)                           \
     }
 #define STORE_BIND_F32(S, field, name, shape)                                                  \
     {                                                                                          \

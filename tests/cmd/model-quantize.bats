@@ -90,7 +90,8 @@ turned = [k for k in b if k.endswith("_by_input")]
 assert len(turned) == 4 and all(".decoder.layers." in k and ".fc2." in k for k in turned), turned
 for k in turned:
     assert b[k].dtype == np.int8 and (b[k].T == b[k[:-len("_by_input")]]).all(), k
-assert len(b) == len(a) + n + 2 + 4
+assert np.abs(np.abs(a[head].astype("f8")).sum(1) / b[head + "_int8_size"][:, 0] - 1).max() < 1e-5
+assert len(b) == len(a) + n + 3 + 4
 c = json.load(open("out/config.json"))
 q = c.pop("quantization_config")
 assert c == json.load(open(sys.argv[1] + "/config.json"))
@@ -378,6 +379,9 @@ c["text_config"]["ffn_dim"] = 60000'
     refused base4 'c["quantization_config"]["config_groups"]["group_0"]["weights"]["symmetric"] = False' "weights.symmetric: false, expected true"
     refused base8 "del t['${fc1}_scale']" "${fc1}_scale: no such tensor"
     refused base8 "t['${fc1}_scale'] = t['${fc1}_scale'][1:]" "${fc1}_scale: f32 (639, 1), expected a float (640, 1)"
+    words=language_model.model.decoder.embed_tokens.weight
+    refused base8 "t['${words}_int8_size'] = t['${words}_int8_size'][1:]" "${words}_int8_size: f32 ("
+    refused base8 "t['${words}_int8_size'] = t['${words}_int8']" "${words}_int8_size: i8 ("
     fc2=${fc1/fc1/fc2}
     refused base8 "t['${fc2}_by_input'] = t['${fc2}_by_input'][1:]" "${fc2}_by_input: i8 (639, 160), expected i8 (640, 160)"
     refused base8 "t['$fc1'] = t['$fc1'][:, 1:]" "$fc1: i8 (640, 159), expected i8 of the layer's shape"

@@ -2,6 +2,7 @@
  * for, the same bits for any threads and rows, and memory that runs short. */
 #include "base/err.h"
 #include "nn/nn.h"
+#include "quant/quant.h"
 
 #include "lib/tap.h"
 
@@ -106,17 +107,99 @@ static void test_by_input(const char *cpu)
     arena_release(&mem);
 }
 
+/* ---- the words' scores ---- */
+
+enum { WORDS = 1500, WIDTH = 200, QUESTIONS = 9 };
+
+static int likeliest(const float *y)
+{
+    int best = 0;
+    for (int n = 1; n < WORDS; n++)
+        best = y[n] > y[best] ? n : best;
+    return best;
+}
+
+/* Words in groups that hardly differ: 8 bits take some for their neighbours. */
+static struct nn_head words(enum dtype t, float *rows, struct pool *pool)
+{
+    static int8_t codes[WORDS * WIDTH];
+    static float scale[WORDS], size[WORDS], full[WORDS * WIDTH];
+    const struct quant int8 = { .scheme = QUANT_INT8 };
+    for (int i = 0; i < WORDS * WIDTH; i++)
+        full[i] = i / WIDTH % 5 ? full[i - WIDTH] + 0.002f * uniform() : uniform();
+    for (int i = 0; i < WORDS * WIDTH; i++)
+        if (t == DT_F32)
+            rows[i] = full[i];
+        else
+            ((uint16_t *)rows)[i] = t == DT_F16 ? dtype_f32_to_f16(full[i])
+                                                : dtype_f32_to_bf16(full[i]);
+    struct nn_head h = { .rows = tensor_2d(rows, t, WORDS, WIDTH),
+                         .size = tensor_1d(size, DT_F32, WORDS) };
+    quant_shapes(&h.linear.weight, &h.linear.scale, &int8, h.rows);
+    h.linear.weight.data = codes;
+    h.linear.scale.data = scale;
+    if (quant_fill(h.linear.weight, h.linear.scale, h.rows, pool) < 0 ||
+        quant_sizes(size, h.rows, pool) < 0)
+        exit(tap_done());
+    return h;
+}
+
+static void test_score(enum dtype t, const char *cpu)
+{
+    static float rows[WORDS * WIDTH], x[QUESTIONS * WIDTH];
+    struct arena mem = { 0 };
+    struct nn nn, threaded;
+    struct pool *pool = pool_new(3);
+    struct nn_head h = words(t, rows, pool);
+    for (int i = 0; i < QUESTIONS * WIDTH; i++)
+        x[i] = i < WIDTH ? 0 : i < 2 * WIDTH ? fabsf(uniform()) : 3 * uniform();
+    struct tensor in = tensor_2d(x, DT_F32, QUESTIONS, WIDTH);
+    struct nn_linear stored = { .weight = h.rows };
+    if (nn_init(&nn, &mem, NULL, cpu) < 0 || nn_init(&threaded, &mem, pool, cpu) < 0)
+        exit(tap_done());
+    struct tensor want = nn_linear(&nn, in, &stored, NN_NONE), got = nn_score(&nn, in, &h),
+                  rough = nn_linear(&nn, in, &h.linear, NN_NONE),
+                  again = nn_score(&threaded, in, &h);
+    int same = 0, luck = 0, other = 0, exact = 0;
+    for (int m = 0; m < QUESTIONS; m++) {
+        const float *w = (float *)want.data + m * WORDS, *g = (float *)got.data + m * WORDS,
+                    *r = (float *)rough.data + m * WORDS;
+        same += likeliest(g) == likeliest(w);
+        luck += likeliest(r) == likeliest(w);
+        for (int n = 0; n < WORDS; n++) {
+            exact += g[n] == w[n] && m > 0;
+            other += g[n] != w[n] && g[n] != r[n];
+        }
+    }
+    ok(same == QUESTIONS && luck < QUESTIONS && other == 0,
+       "%s %s: the likeliest word is that of the weights as stored (by 8 bits alone %d of %d)",
+       cpu, dtype_name(t), luck, QUESTIONS);
+    ok(exact < WORDS * (QUESTIONS - 1) / 2, "%s %s: few words are computed again (%d)", cpu,
+       dtype_name(t), exact);
+    ok(!memcmp(got.data, again.data, tensor_bytes(got)), "%s %s: the same with three threads",
+       cpu, dtype_name(t));
+    h.size.data = NULL;
+    got = nn_score(&nn, in, &h);
+    ok(!memcmp(got.data, rough.data, tensor_bytes(got)), "%s %s: without sizes by 8 bits alone",
+       cpu, dtype_name(t));
+    arena_release(&mem);
+    pool_free(pool);
+}
+
 int main(void)
 {
-    static const char *const words[] = { "ref", "avx2", "avxvnni", "avx512", "avx512vnni" };
-    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+    static const char *const names[] = { "ref", "avx2", "avxvnni", "avx512", "avx512vnni" };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         struct nn nn;
         struct arena mem = { 0 };
-        if (nn_init(&nn, &mem, NULL, words[i]) < 0)
+        if (nn_init(&nn, &mem, NULL, names[i]) < 0)
             continue; /* not this processor's */
-        test_kind(DT_I8, words[i]);
-        test_kind(DT_I4, words[i]);
-        test_by_input(words[i]);
+        test_kind(DT_I8, names[i]);
+        test_kind(DT_I4, names[i]);
+        test_by_input(names[i]);
+        test_score(DT_F32, names[i]);
+        test_score(DT_F16, names[i]);
+        test_score(DT_BF16, names[i]);
     }
     return tap_done();
 }
