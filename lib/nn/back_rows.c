@@ -137,32 +137,21 @@ void nn_drop_some(float *x, int64_t n, double p, uint64_t row, int64_t first)
 }
 
 struct dropout {
-    struct tensor y, x;
+    struct tensor x;
     const uint64_t *key;
     uint64_t site, seed;
     double p;
-    const float *from;
-    float *to;
-    bool add;
+    float *at; /* x's values, or their gradients */
 };
 
-/* Rows of from, what is kept scaled up, into to. */
+/* What was dropped becomes 0, the rest is scaled up; so too on the way back. */
 static int dropout_rows(void *ctx, int64_t begin, int64_t end, int worker)
 {
     const struct dropout *d = ctx;
     int64_t D = d->x.dim[d->x.ndim - 1];
-    float scale = (float)(1 / (1 - d->p));
-    uint32_t below = nn_drop_below(d->p);
     (void)worker;
-    for (int64_t r = begin; r < end; r++) {
-        uint64_t row = nn_drop_row(d->seed, d->site, d->key[r]);
-        const float *from = d->from + r * D;
-        float *to = d->to + r * D;
-        for (int64_t i = 0; i < D; i++) {
-            float v = nn_drops(row, below, (uint64_t)i) ? 0 : scale * from[i];
-            to[i] = d->add ? to[i] + v : v;
-        }
-    }
+    for (int64_t r = begin; r < end; r++)
+        nn_drop_some(d->at + r * D, D, d->p, nn_drop_row(d->seed, d->site, d->key[r]), 0);
     return 0;
 }
 
@@ -175,11 +164,8 @@ static void run_dropout(struct nn *nn, struct dropout *d)
 static void dropout_back(struct nn *nn, const void *ctx)
 {
     struct dropout d = *(const struct dropout *)ctx;
-    d.from = tape_out(nn, d.y.data);
-    d.to = tape_in(nn, d.x.data);
-    d.add = true;
-    if (d.to)
-        run_dropout(nn, &d);
+    d.at = tape_in(nn, d.x.data);
+    run_dropout(nn, &d);
 }
 
 struct tensor nn_dropout(struct nn *nn, struct tensor x, const uint64_t *key)
@@ -191,13 +177,9 @@ struct tensor nn_dropout(struct nn *nn, struct tensor x, const uint64_t *key)
                          .site = nn->tape->site++,
                          .seed = nn->tape->seed,
                          .p = nn->tape->dropout,
-                         .from = x.data };
-    d.y = nn_tensor(nn, x.ndim, x.dim);
-    d.to = d.y.data;
-    if (!d.to)
-        return d.y;
+                         .at = x.data };
     run_dropout(nn, &d);
     if (tape_wants(nn, x.data))
-        tape_note(nn, d.y, dropout_back, &d, sizeof d);
-    return d.y;
+        tape_note_change(nn, x, dropout_back, &d, sizeof d);
+    return x;
 }

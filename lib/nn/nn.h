@@ -119,7 +119,8 @@ struct tensor nn_pick(struct nn *nn, struct tensor a, struct tensor b, const int
                       int64_t n);
 
 /* x with elements dropped by the tape's chances, where there is a tape and a key for each row
- * (rows with the same key at the same point of a pass lose the same ones); else x. */
+ * (rows with the same key at the same point of a pass lose the same ones); in its place, so x
+ * is what nn_linear() without an activation, or nn_layernorm(), just gave. */
 struct tensor nn_dropout(struct nn *nn, struct tensor x, const uint64_t *key);
 
 /* Scaled dot-product attention over H heads of hd floats, for each sequence on its own:

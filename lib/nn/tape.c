@@ -88,20 +88,37 @@ bool tape_wants(const struct nn *nn, const void *p)
     return p && span_of(nn, p);
 }
 
-void tape_note(struct nn *nn, struct tensor out, tape_fn *back, const void *ctx, size_t size)
+static void note(struct nn *nn, struct tape_note n, size_t size)
 {
     struct tape *t = nn->tape;
-    if (nn->failed)
-        return;
     struct tape_note *note = more(t->mem, t->note, t->notes, &t->note_room, sizeof *note);
-    void *copy = arena_memdup(t->mem, ctx, size);
-    struct tape_span span = { out.data, tensor_bytes(out), NULL, NULL };
-    if (!note || !copy || add_span(&t->results, span, t->mem) < 0) {
+    n.ctx = arena_memdup(t->mem, n.ctx, size);
+    if (!note || !n.ctx) {
         nn->failed = 1;
         return;
     }
     t->note = note;
-    t->note[t->notes++] = (struct tape_note){ back, copy, out.data };
+    t->note[t->notes++] = n;
+}
+
+void tape_note(struct nn *nn, struct tensor out, tape_fn *back, const void *ctx, size_t size)
+{
+    struct tape_span span = { out.data, tensor_bytes(out), NULL, NULL };
+    if (nn->failed)
+        return;
+    if (add_span(&nn->tape->results, span, nn->tape->mem) < 0)
+        nn->failed = 1;
+    else
+        note(nn, (struct tape_note){ back, ctx, out.data, false }, size);
+}
+
+void tape_note_change(struct nn *nn, struct tensor out, tape_fn *back, const void *ctx,
+                      size_t size)
+{
+    if (nn->failed)
+        return;
+    BUG_ON(!span_in(&nn->tape->results, out.data)); /* a parameter is nobody's to change */
+    note(nn, (struct tape_note){ back, ctx, out.data, true }, size);
 }
 
 /* ---- memory that is free again ---- */
@@ -219,6 +236,7 @@ void tape_backward(struct nn *nn)
         const struct tape_note *n = &t->note[--t->notes];
         if (tape_out(nn, n->out))
             n->back(nn, n->ctx);
-        retire(t, n->out);
+        if (!n->change)
+            retire(t, n->out);
     }
 }

@@ -35,6 +35,7 @@ struct tape_spans {
 struct tape_note {
     tape_fn *back;
     const void *ctx, *out;
+    bool change; /* in its place: out is still to be gone back through */
 };
 struct tape_hole { /* memory that is free again */
     char *at;
@@ -74,6 +75,10 @@ bool tape_wants(const struct nn *nn, const void *p);
 
 /* out was computed; ctx (copied) says from what. */
 void tape_note(struct nn *nn, struct tensor out, tape_fn *back, const void *ctx, size_t size);
+
+/* A result was changed in its place: back makes its gradient that of what it was before. */
+void tape_note_change(struct nn *nn, struct tensor out, tape_fn *back, const void *ctx,
+                      size_t size);
 
 /* The gradient of the result at p, NULL if nothing came. */
 const float *tape_out(const struct nn *nn, const void *p);

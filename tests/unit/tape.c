@@ -173,7 +173,7 @@ static const uint64_t keys[] = { 11, 12, 13, 14, 15, 16, 17, 18 };
 
 static struct tensor dropout(struct run *r)
 {
-    return nn_dropout(&r->nn, in2(r, 0, 4, 7), keys);
+    return nn_dropout(&r->nn, nn_add(&r->nn, in2(r, 0, 4, 7), in2(r, 1, 4, 7)), keys);
 }
 
 static void shadow_dropout(const struct op *o, double *y, double *const *in)
@@ -181,7 +181,7 @@ static void shadow_dropout(const struct op *o, double *y, double *const *in)
     for (int i = 0; i < o->out; i++) {
         uint64_t row = nn_drop_row(1, 0, keys[i / 7]);
         bool drops = nn_drops(row, nn_drop_below(o->dropout), (uint64_t)(i % 7));
-        y[i] = drops ? 0 : in[0][i] / (1 - o->dropout);
+        y[i] = drops ? 0 : (in[0][i] + in[1][i]) / (1 - o->dropout);
     }
 }
 
@@ -272,7 +272,7 @@ static const struct op ops[] = {
     { "unit", { R * K }, R *K, unit, shadow_unit, 0 },
     { "add", { 28, 14 }, 28, add, shadow_add, 0 },
     { "pick", { 28, 14 }, 42, pick, shadow_pick, 0 },
-    { "dropout", { 28 }, 28, dropout, shadow_dropout, 0.3 },
+    { "dropout of a sum, in its place", { 28, 28 }, 28, dropout, shadow_dropout, 0.3 },
     { "attention",
       { QUERIES * D, KEYS *D, KEYS *D },
       QUERIES *D,
