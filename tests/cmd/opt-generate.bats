@@ -132,8 +132,11 @@ P
 
 @test "records larger than a pipe that come together are answered together" {
     for i in 1 2 3 4 5 6 7 8; do generate bad "id='$i'" 'extra=np.zeros(1 << 18, "f4")'; done >q
-    { sleep 0.3 && cat q; } | tensor-cat | opt-generate -m "$(model $B)" --stream --min-new-tokens 3 >out
-    # tokens of one answer come between those of another
+    # tokens of one answer come between those of another; a busy machine may need to try again
+    for _ in $(seq 50); do
+        { sleep 0.3 && cat q; } | tensor-cat | opt-generate -m "$(model $B)" --stream --min-new-tokens 3 >out
+        [ "$(generate show id <out | uniq | wc -l)" -le 8 ] || break
+    done
     [ "$(generate show id <out | uniq | wc -l)" -gt 8 ]
     opt-generate -m "$(model $B)" --min-new-tokens 3 -b 1 q | generate show id output_ids score finish >want
     generate show id output_ids score finish <out | grep -v 'None$' | cmp - want
