@@ -336,6 +336,9 @@ P
     status_is 78 opt-generate -m m --weights int8 -o out in
     one_line && says "layers.1.fc1.weight: row 2: a value that is not finite"
     [ -z "$(ls -d out* 2>/dev/null)" ]
+    status_is 74 bash -c "ulimit -f 1000; model-quantize '$demo' out"
+    one_line && says "File too large"
+    [ -z "$(ls -d out* 2>/dev/null)" ]
     unshare -m mount -t tmpfs -o size=64k t /mnt 2>/dev/null || skip "no mount namespaces here"
     for size in 4k 1m 3m 5m; do
         status_is 74 unshare -m bash -c "mount -t tmpfs -o size=$size t /mnt && { model-quantize '$demo' /mnt/out; s=\$?; ls -A /mnt; exit \$s; }"
@@ -358,6 +361,12 @@ c["text_config"]["ffn_dim"] = 60000'
     status_is 71 bash -c 'ulimit -v 200000; opt-generate -m m --weights int8 -t 1 -o out2 in'
     [ ! -e out2 ]
     one_line && says "out of memory"
+    status_is 71 bash -c 'ulimit -v 100000; model-quantize -t 1 m out2'
+    [ -z "$(ls -d out2* 2>/dev/null)" ]
+    one_line && says "Cannot allocate memory"
+    model-quantize m out2
+    status_is 64 env VQA_CPU=none opt-generate -m out2 in
+    one_line && says "unknown or unsupported instruction set 'none'"
 }
 
 @test "quantised weights of other kinds are told by name" {
