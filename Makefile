@@ -134,19 +134,23 @@ torture-cache: $(BUILD)/tests/unit/cache-kill
 torture-batch: all
 	PATH=$(CURDIR)/$(BUILD)/bin:$$PATH VQA_DATADIR=$(CURDIR)/share /usr/bin/python3 tests/torture/batch.py 10000 100
 
-# What a filter elsewhere costs, beside bare sockets (ten seconds); what a second server gives (a minute);
-# what hostile peers cost (two minutes).
 # The default model's Q-Former taught anew by qformer-train, in DEMO (20 minutes, 1 GB); PYTHON has
 # the packages of scripts/demo-model/requirements.txt.
 DEMO ?= $(BUILD)/demo-model
 demo-model: all
 	PATH=$(CURDIR)/$(BUILD)/bin:$$PATH VQA_DATADIR=$(CURDIR)/share scripts/demo-model/retrain $(DEMO)
 
+# What each loss of its first stage is worth, as a table (a quarter of an hour of one core).
+leave-one-out: all
+	PATH=$(CURDIR)/$(BUILD)/bin:$$PATH VQA_DATADIR=$(CURDIR)/share scripts/demo-model/leave-one-out $(DEMO)/leave-one-out
+
 # Every stage at full size beside the machine's limits; BENCH='--peers --python ...' beside other
 # programs. Makes a checkpoint of 7.5 GB once; 5 minutes, 30 with peers.
 bench: all $(BUILD)/tests/bench/probe
 	BUILD=$(BUILD) scripts/bench $(BENCH)
 
+# What a filter elsewhere costs, beside bare sockets (ten seconds); what a second server gives (a minute);
+# what hostile peers cost (two minutes).
 bench-hop bench-scale bench-attack: bench-%: all
 	PATH=$(CURDIR)/$(BUILD)/bin:$$PATH /usr/bin/python3 tests/bench/$*.py
 
@@ -186,7 +190,7 @@ clean:
 	rm -rf build build-san build-clang
 
 FORCE:
-.PHONY: all units test torture torture-cache torture-batch torture-train bench demo-model bench-hop bench-scale bench-attack bench-plan bench-train check install uninstall clean FORCE
+.PHONY: all units test torture torture-cache torture-batch torture-train bench demo-model leave-one-out bench-hop bench-scale bench-attack bench-plan bench-train check install uninstall clean FORCE
 .SECONDARY:
 
 -include $(LIB_OBJ:.o=.d) $(CMD_SRC:%.c=$(BUILD)/%.d) $(UNIT_SRC:%.c=$(BUILD)/%.d)
