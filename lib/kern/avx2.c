@@ -14,6 +14,24 @@
 
 #include "kern/panel.inc"
 
+/* Pairs of 16 bits: the floats of all first ones, and of all second ones. */
+static inline void v_two_f16(vec two[2], vec pairs)
+{
+    __m256i even = _mm256_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15, 0, 1,
+                                    4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15);
+    __m256i v = _mm256_shuffle_epi8(_mm256_castps_si256(pairs), even);
+    v = _mm256_permute4x64_epi64(v, 0xd8);
+    two[0] = _mm256_cvtph_ps(_mm256_castsi256_si128(v));
+    two[1] = _mm256_cvtph_ps(_mm256_extracti128_si256(v, 1));
+}
+
+static inline void v_two_bf16(vec two[2], vec pairs)
+{
+    __m256i v = _mm256_castps_si256(pairs);
+    two[0] = _mm256_castsi256_ps(_mm256_slli_epi32(v, 16));
+    two[1] = _mm256_castsi256_ps(_mm256_and_si256(v, _mm256_set1_epi32((int32_t)0xffff0000)));
+}
+
 #include "kern/body.inc"
 
 /* Bytes by bytes would not fit the 16 bits that products of them are summed in. */

@@ -13,6 +13,23 @@
 
 #include "kern/panel.inc"
 
+/* Pairs of 16 bits: the floats of all first ones, and of all second ones. */
+static inline void v_two_f16(vec two[2], vec pairs)
+{
+    __m512i even = _mm512_set_epi16(31, 29, 27, 25, 23, 21, 19, 17, 15, 13, 11, 9, 7, 5, 3, 1,
+                                    30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
+    __m512i v = _mm512_permutexvar_epi16(even, _mm512_castps_si512(pairs));
+    two[0] = _mm512_cvtph_ps(_mm512_castsi512_si256(v));
+    two[1] = _mm512_cvtph_ps(_mm512_extracti64x4_epi64(v, 1));
+}
+
+static inline void v_two_bf16(vec two[2], vec pairs)
+{
+    __m512i v = _mm512_castps_si512(pairs);
+    two[0] = _mm512_castsi512_ps(_mm512_slli_epi32(v, 16));
+    two[1] = _mm512_castsi512_ps(_mm512_and_si512(v, _mm512_set1_epi32((int32_t)0xffff0000)));
+}
+
 #include "kern/body.inc"
 
 /* As in avx2.c. */
