@@ -5,6 +5,7 @@
 #include "base/math.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -22,8 +23,8 @@ struct pool {
     pthread_t *tid; /* threads - 1 of them */
     pthread_mutex_t lock;
     pthread_cond_t start, done;
-    uint64_t round; /* one more for every job */
-    int busy;       /* helpers still in this round */
+    _Atomic uint64_t round; /* one more for every job */
+    _Atomic int busy;       /* helpers still in this round */
     bool quit;
     struct job job;
     bool failed; /* the first error of the round, carried to the caller */
@@ -62,9 +63,15 @@ static void work(struct pool *p, int worker)
     }
 }
 
+/* To sleep and be woken takes tens of microseconds, and the jobs of one token follow each other
+ * closer than that: so many looks come first, in which others may run. */
+enum { LOOKS = 100 };
+
 /* Waits for a round other than the last one seen; false when the pool ends. */
 static bool await_round(struct pool *p, uint64_t *seen)
 {
+    for (int i = 0; i < LOOKS && p->round == *seen; i++)
+        sched_yield();
     pthread_mutex_lock(&p->lock);
     while (p->round == *seen && !p->quit)
         pthread_cond_wait(&p->start, &p->lock);
@@ -172,6 +179,8 @@ static void begin_round(struct pool *p, pool_fn *fn, void *ctx, int64_t n, int64
 
 static void end_round(struct pool *p)
 {
+    for (int i = 0; i < LOOKS && p->busy; i++)
+        sched_yield();
     pthread_mutex_lock(&p->lock);
     while (p->busy)
         pthread_cond_wait(&p->done, &p->lock);
