@@ -25,7 +25,8 @@ static int option_count(const struct opt *o)
     return n;
 }
 
-/* A parent may have closed 0-2 or ignored SIGPIPE; neither is what a filter expects (as git).
+/* A parent may have closed 0-2 or ignored SIGPIPE; neither is what a filter expects (as git). A
+ * file that may not grow so far is a write that fails, and is said as one.
  */
 static void sane_process(void)
 {
@@ -36,6 +37,7 @@ static void sane_process(void)
     if (fd > 2)
         close(fd);
     signal(SIGPIPE, SIG_DFL);
+    signal(SIGXFSZ, SIG_IGN);
     cli_catch_sigbus();
 }
 

@@ -259,7 +259,6 @@ static void catch_signals(void)
     struct sigaction a = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
     sigaction(SIGTERM, &a, NULL);
     sigaction(SIGINT, &a, NULL);
-    signal(SIGXFSZ, SIG_IGN); /* a write that is too long fails, and says so */
 }
 
 /* The end that it would have been, if nothing had had to be taken away first. */

@@ -345,6 +345,10 @@ P
     VQA_CUT_STEP=997 cut_everywhere out img-encode -m "$old"
     status_is 74 bash -c "img-encode -m $old $images/one_pixel.png >/dev/full"
     says "No space left on device"
+    rm out
+    status_is 74 bash -c "ulimit -f 8; img-encode -m $old --pixels -o out $images/one_pixel.png"
+    one_line && says "File too large"
+    [ -z "$(ls -d out* 2>/dev/null)" ]
     run bash -c "yes $images/one_pixel.png | img-encode -m $old -T - | head -c 100 >/dev/null; echo \${PIPESTATUS[1]}"
     [ "$output" = 141 ]
     status_is 64 img-encode --resize bilinear
