@@ -6,7 +6,15 @@
 #include "cli/env.h"
 #include "front/model.h"
 
+#include <sys/resource.h>
 #include <unistd.h>
+
+#define FEW_FAULTS 16 /* a second: others push pages out now and then */
+
+bool compute_is_watched(void)
+{
+    return isatty(STDERR_FILENO);
+}
 
 /* A line a second, for somebody who is waiting. */
 static void tell(void *ctx, size_t bytes)
@@ -23,7 +31,23 @@ static void quantize(struct compute *c, int scheme)
     const struct quant q = { (enum quant_scheme)scheme, QUANT_GROUP };
     c->making = quant_words[scheme];
     c->told = clock_seconds();
-    store_quantize(c->store, q, c->pool, isatty(STDERR_FILENO) ? tell : NULL, c);
+    store_quantize(c->store, q, c->pool, compute_is_watched() ? tell : NULL, c);
+}
+
+void compute_watch(void *ctx, int layer, struct tensor hidden)
+{
+    struct compute *c = ctx;
+    double now = clock_seconds();
+    struct rusage u;
+    (void)hidden;
+    if (layer == 0 && c->passes++ == 0)
+        c->told = now;
+    if (c->passes > 1 || now - c->told < 1 || getrusage(RUSAGE_SELF, &u) < 0)
+        return;
+    if (u.ru_majflt - c->faults >= FEW_FAULTS)
+        cli_warn("reading weights from disk: %d layers so far", layer);
+    c->told = now;
+    c->faults = u.ru_majflt;
 }
 
 int compute_open(struct compute *c, const struct cli_model *args)

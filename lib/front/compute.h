@@ -23,12 +23,20 @@ struct compute {
     struct nn nn;
     const char *making; /* "int8": for the lines that tell of it */
     double told;        /* seconds, when the last one was */
+    int passes;         /* through the model's layers, begun */
+    long faults;        /* pages read from disk up to the last line */
 };
 
 /* Finds and opens the model of -m, starts -t threads, picks the kernels of $VQA_CPU. A zeroed
  * struct, which stays where it is; close it also after a failure. */
 int compute_open(struct compute *c, const struct cli_model *args);
 void compute_close(struct compute *c);
+
+/* A watch of a model's layers (vit.h, opt.h; ctx is the struct compute) for somebody who waits
+ * on a terminal. Weights are mapped: what is not in memory yet is read in the first pass, and
+ * if that takes longer than a second, a line a second says how far it is. */
+void compute_watch(void *ctx, int layer, struct tensor hidden);
+bool compute_is_watched(void);
 
 /* For --version: the instruction sets. */
 const char *compute_version(void);

@@ -138,6 +138,8 @@ static int load(struct encode *e)
         vit_skip_post_layernorm(e->vit);
     if (e->vit && e->a.hidden)
         vit_set_watch(e->vit, hidden_take, &e->hidden);
+    else if (e->vit && compute_is_watched())
+        vit_set_watch(e->vit, compute_watch, &e->compute);
     return e->vit ? 0 : -1;
 }
 

@@ -13,6 +13,8 @@ int generate_open(void *ctx, struct stage_io *io, const char **model)
     g->lm = opt_open(g->compute.store, &g->compute.weights);
     if (!g->lm)
         return -1;
+    if (compute_is_watched())
+        opt_set_watch(g->lm, compute_watch, &g->compute);
     g->answer = answer_open(g->lm, &g->compute.nn, &g->a.p, g->a.m.batch);
     *model = store_fingerprint(g->compute.store);
     if (!g->answer || !*model)

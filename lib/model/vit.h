@@ -30,7 +30,8 @@ int vit_forward(struct tensor *image_embeds, const struct vit *v, struct nn *nn,
  * this norm with the Q-Former (LAVIS's ln_vision). */
 void vit_skip_post_layernorm(struct vit *v);
 
-/* For tests: called with the (B, T, D) hidden state before layer 0 and after each layer. */
+/* For tests and progress: called with the (B, T, D) hidden state before layer 0 and after each
+ * layer. */
 typedef void vit_watch(void *ctx, int layer, struct tensor hidden);
 void vit_set_watch(struct vit *v, vit_watch *watch, void *ctx);
 
