@@ -145,7 +145,7 @@ leave-one-out: all
 	PATH=$(CURDIR)/$(BUILD)/bin:$$PATH VQA_DATADIR=$(CURDIR)/share scripts/demo-model/leave-one-out $(DEMO)/leave-one-out
 
 # Every stage at full size beside the machine's limits; BENCH='--peers --python ...' beside other
-# programs. Makes a checkpoint of 7.5 GB once; 5 minutes, 30 with peers.
+# programs. Makes a checkpoint of 7.5 GB once; about 15 minutes, 45 with peers.
 bench: all $(BUILD)/tests/bench/probe
 	BUILD=$(BUILD) scripts/bench $(BENCH)
 

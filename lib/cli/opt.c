@@ -26,8 +26,7 @@ static int option_count(const struct opt *o)
 }
 
 /* A parent may have closed 0-2 or ignored SIGPIPE; neither is what a filter expects (as git). A
- * file that may not grow so far is a write that fails, and is said as one.
- */
+ * file that may not grow so far is a write that fails, and is said as one. */
 static void sane_process(void)
 {
     int fd;
