@@ -46,20 +46,28 @@ static int say_different(const struct args *a, const char *id, const struct reco
     return 1;
 }
 
+/* A tensor, or a number as a tensor of one value. */
+static bool as_tensor(struct tensor *t, const struct record_field *f)
+{
+    *t = f->type == RECORD_FLOAT ? tensor_1d((void *)&f->f, DT_F64, 1) : f->tensor;
+    return f->type == RECORD_FLOAT || f->type == RECORD_TENSOR;
+}
+
 /* 1 if the fields differ by more than the tolerance. */
 static int compare(const struct args *a, const char *id, const struct record_field *x,
                    const struct record_field *y)
 {
     char how[256];
-    if (x->type != RECORD_TENSOR || y->type != RECORD_TENSOR)
+    struct tensor p, q;
+    if (x->type != y->type || !as_tensor(&p, x) || !as_tensor(&q, y))
         return same_bytes(x, y) ? 0 : say_different(a, id, x, "differs");
-    if (!tensor_same_shape(x->tensor, y->tensor)) {
+    if (!tensor_same_shape(p, q)) {
         char s[TENSOR_SHAPE_MAX], t[TENSOR_SHAPE_MAX];
-        snprintf(how, sizeof how, "shape %s, other %s", tensor_shape_str(s, x->tensor),
-                 tensor_shape_str(t, y->tensor));
+        snprintf(how, sizeof how, "shape %s, other %s", tensor_shape_str(s, p),
+                 tensor_shape_str(t, q));
         return say_different(a, id, x, how);
     }
-    struct tensor_diff d = tensor_diff(x->tensor, y->tensor);
+    struct tensor_diff d = tensor_diff(p, q);
     bool beyond = !(d.max_rel <= a->tol);
     if (!a->quiet)
         printf("%s\t%.*s\tmax_abs %.3g\tmax_rel %.3g\tl2 %.3g\tcosine %.9f%s\n", id,

@@ -30,6 +30,22 @@ P
     [[ $output == *"max_abs inf"* ]]
 }
 
+@test "a floating-point number is compared as a tensor of one value is, others byte for byte" {
+    record() { python3 -c "import sys, msgpack; sys.stdout.buffer.write(msgpack.packb({'id': 'a', $1}))"; }
+    record "'score': -0.5, 'n': 1" >a
+    record "'score': -0.501, 'n': 1" >b
+    status_is 0 tensor-diff a a
+    status_is 1 tensor-diff --tol 0.001 a b
+    [[ $output == *"score"*"max_abs 0.001"*"max_rel 0.002"*BEYOND* ]]
+    status_is 0 tensor-diff --tol 0.002 a b
+    record "'score': -0.5, 'n': 2" >b
+    status_is 1 tensor-diff --tol 9 a b
+    [[ $output == *"n	differs"* ]]
+    record "'score': '-0.5', 'n': 1" >b
+    status_is 1 tensor-diff --tol 9 a b
+    [[ $output == *"score	differs"* ]]
+}
+
 @test "shapes, fields and lengths that differ" {
     make_stream 1 2 >a
     make_stream 1 2 3 >b
