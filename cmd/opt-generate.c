@@ -41,6 +41,7 @@ static const struct opt opts[] = {
     GEN_FLOAT(typical_p, "typical-p", 1e-6, 1, "sampling: the most typical of sum X (1)"),
     OPT_INT(struct args, seed, 0, "seed", "N", 0, INT32_MAX, "sampling: which numbers (0)"),
     OPT_FLAG(struct args, g.attention, 0, "attention", "add where each token looks"),
+    OPT_FLAG(struct args, g.hidden, 0, "hidden-states", "add the state after each layer"),
     OPT_MAYBE(struct args, g.explain, "explain", "FILE",
               "each step on standard error, or as JSON lines"),
     OPT_FLAG(struct args, g.stream, 0, "stream", "a record for each token as it comes, too"),

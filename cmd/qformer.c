@@ -14,11 +14,22 @@ static const struct opt opts[] = {
     COMPUTE_WEIGHTS(struct args, q.m),
     OPT_FLAG(struct args, q.features, 0, "features", "add query_output, before the projection"),
     OPT_FLAG(struct args, q.attention, 0, "attention", "add where each query looks"),
+    OPT_FLAG(struct args, q.hidden, 0, "hidden-states", "add the state after each layer"),
     OPT_STR(struct args, q.text, 0, "text", "TEXT", "read each image together with TEXT"),
     CACHED_OPTS(struct args, q.cache),
     OPT_COMMON(struct args, c),
     OPT_END
 };
+
+static void check(const struct queries_args *q)
+{
+    const char *adds = q->features    ? "features"
+                       : q->attention ? "attention"
+                       : q->hidden    ? "hidden-states"
+                                      : NULL;
+    if (adds && (q->cache.dir || q->cache.ro))
+        cli_usage_error("--%s: only language_model_inputs are kept in a cache", adds);
+}
 
 int main(int argc, char **argv)
 {
@@ -33,9 +44,7 @@ int main(int argc, char **argv)
                           argc, argv, &a);
     if (argc - first > 1)
         cli_usage_error("%d files, expected at most one (tensor-cat joins them)", argc - first);
-    if ((a.q.features || a.q.attention) && (a.q.cache.dir || a.q.cache.ro))
-        cli_usage_error("--%s: only language_model_inputs are kept in a cache",
-                        a.q.features ? "features" : "attention");
+    check(&a.q);
     struct queries q = { .args = a.q };
     q.args.keep = a.c.keep;
     int rc = stage_run(&(struct stage){ .program = "qformer",

@@ -271,10 +271,10 @@ static int extend(struct answer_prompt *out, const struct answer_prompt *p,
     return 0;
 }
 
-/* Reads the answer again, behind the prompt that is still in the cache. */
-static int read_again(struct answer *a, const struct answer_prompt *p, int64_t prompt, int seq)
+/* Reads p again from a position on, behind those that are still in the cache. */
+static int read_again(struct answer *a, const struct answer_prompt *p, int64_t from, int seq)
 {
-    struct answer_source plan = { .length = prompt - 1 };
+    struct answer_source plan = { .length = from };
     struct opt_span span = { seq, p->n - plan.length };
     struct tensor x, logits;
     opt_cache_truncate(a->cache, seq, (int)plan.length);
@@ -282,6 +282,11 @@ static int read_again(struct answer *a, const struct answer_prompt *p, int64_t p
     if (wave_rows(&x, a, p, &plan, &(int){ 0 }, 1) < 0)
         return -1;
     return opt_forward(&logits, a->m, a->nn, a->cache, &span, 1, x, false);
+}
+
+int answer_read(struct answer *a, const struct answer_prompt *p, int i)
+{
+    return read_again(a, p, 0, i * a->rows);
 }
 
 int answer_look(struct tensor *out, struct answer *a, const struct answer_prompt *p, int i,
@@ -294,7 +299,7 @@ int answer_look(struct tensor *out, struct answer *a, const struct answer_prompt
     if (!l.sum || extend(&all, p, answer, &a->mem) < 0)
         return -1;
     a->nn->watch = &l.watch;
-    int rc = read_again(a, &all, p->n, i * a->rows);
+    int rc = read_again(a, &all, p->n - 1, i * a->rows);
     a->nn->watch = NULL;
     for (int64_t k = 0; rc == 0 && k < n; k++)
         l.sum[k] /= (float)l.maps;

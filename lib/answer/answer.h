@@ -64,6 +64,10 @@ int answer_run(struct gen_answer **out, struct answer *a, struct answer_prompt *
 int answer_look(struct tensor *out, struct answer *a, const struct answer_prompt *p, int i,
                 const struct gen_answer *answer, struct arena *mem);
 
+/* Reads p, the i-th prompt of answer_run(), once more from its beginning, for a watch of the
+ * model (opt_set_watch()). Before the next answer_begin(). */
+int answer_read(struct answer *a, const struct answer_prompt *p, int i);
+
 /* Bytes of weights that one step reads, whatever the number of rows in it. */
 int64_t answer_step_bytes(const struct answer *a);
 

@@ -505,7 +505,7 @@ static int encode_run(struct encode *e, struct stage_io *io, int from, int n)
         if (rc < 0 || put_pixels(e, e->in[i], item->pixels) < 0 ||
             put_embeds(e, e->in[i], item, out, i - from) < 0 ||
             put_looks(e, e->in[i], &maps, i - from) < 0 ||
-            hidden_put(e->in[i], &e->hidden, i - from) < 0)
+            hidden_put(e->in[i], &e->hidden, i - from, n) < 0)
             err_save(&item->failed);
         if (!item->failed.kind)
             tell(e, 'c');

@@ -4,6 +4,12 @@
 #include "cli/die.h"
 #include "front/question.h"
 
+/* The passes of answers are what somebody waits for. */
+static void watch_passes(struct generate *g)
+{
+    opt_set_watch(g->lm, compute_is_watched() ? compute_watch : NULL, &g->compute);
+}
+
 int generate_open(void *ctx, struct stage_io *io, const char **model)
 {
     struct generate *g = ctx;
@@ -13,8 +19,7 @@ int generate_open(void *ctx, struct stage_io *io, const char **model)
     g->lm = opt_open(g->compute.store, &g->compute.weights);
     if (!g->lm)
         return -1;
-    if (compute_is_watched())
-        opt_set_watch(g->lm, compute_watch, &g->compute);
+    watch_passes(g);
     g->answer = answer_open(g->lm, &g->compute.nn, &g->a.p, g->a.m.batch);
     *model = store_fingerprint(g->compute.store);
     if (!g->answer || !*model)
@@ -94,17 +99,42 @@ static int look(struct generate *g, int prompt, const struct gen_answer *answer)
     return question_put_looks(&g->out, map);
 }
 
+/* As transformers has them: the last one is the state after the final norm. */
+static void take_state(void *ctx, int layer, struct tensor state)
+{
+    struct generate *g = ctx;
+    if (layer != opt_info(g->lm).layers)
+        hidden_take(&g->hidden, layer, state);
+}
+
+/* --hidden-states */
+static int read_states(struct generate *g, int prompt)
+{
+    if (!g->a.hidden)
+        return 0;
+    hidden_reset(&g->hidden);
+    opt_set_watch(g->lm, take_state, g);
+    int rc = answer_read(g->answer, &g->prompt[prompt], prompt);
+    watch_passes(g);
+    return rc;
+}
+
 static int emit_answers(struct generate *g, int prompt, const struct gen_answer *answer)
 {
     if (g->a.verbose)
         say_prompt(g, prompt, answer);
-    if (print_steps(g, prompt) < 0)
+    if (print_steps(g, prompt) < 0 || read_states(g, prompt) < 0)
         return -1;
-    for (int k = 0; k < g->a.p.num_return_sequences; k++)
-        if (question_put_answer(&g->out, g->in[g->who[prompt]], numbered(g, k), &answer[k],
-                                g->a.keep) < 0 ||
-            look(g, prompt, &answer[k]) < 0 || stage_emit(g->io, &g->out) < 0)
+    struct record *in = g->in[g->who[prompt]];
+    for (int k = 0; k < g->a.p.num_return_sequences; k++) {
+        if (question_put_answer(&g->out, in, numbered(g, k), &answer[k], g->a.keep) < 0 ||
+            look(g, prompt, &answer[k]) < 0)
             return -1;
+        if (hidden_put(&g->out, &g->hidden, 0, 1) < 0)
+            return stage_fail(g->io, in);
+        if (stage_emit(g->io, &g->out) < 0)
+            return -1;
+    }
     return 0;
 }
 
@@ -153,6 +183,7 @@ int generate_close(struct generate *g)
     int rc = steps_close(&g->steps);
     record_release(&g->out);
     answer_close(g->answer);
+    hidden_release(&g->hidden);
     compute_close(&g->compute);
     return rc;
 }

@@ -9,6 +9,7 @@
 #include "answer/answer.h"
 #include "base/err.h"
 #include "front/compute.h"
+#include "front/hidden.h"
 #include "front/steps.h"
 #include "stage/stage.h"
 
@@ -20,6 +21,7 @@ struct generate_args {
     bool stream;         /* a record for each token as it comes, too */
     bool keep;           /* what the question was stays */
     bool attention;      /* add answer_attention and answer_rollout */
+    bool hidden;         /* add hidden_states.0 and so on, of the prompt */
     bool verbose;        /* say what was read and written */
     const char *explain; /* NULL, or as steps_open()'s file */
 };
@@ -30,7 +32,8 @@ struct generate {
     struct opt_lm *lm;
     struct answer *answer;
     struct steps steps;
-    uint64_t records; /* so far: each has random numbers of its own */
+    struct hidden hidden; /* of the prompt at hand, if asked for */
+    uint64_t records;     /* so far: each has random numbers of its own */
 
     /* the batch at hand: n of its records have a prompt, the others failed */
     struct stage_io *io;

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#define NAME        "hidden_states.%d"
 #define STATES_MOST ((size_t)60 << 20) /* bytes in one record */
 
 void hidden_reset(struct hidden *h)
@@ -33,31 +34,47 @@ void hidden_take(void *ctx, int layer, struct tensor state)
     h->state[h->n++] = state;
 }
 
-/* Row b of a state, kept by the record. */
-static int put_state(struct record *rec, struct tensor t, int i, int b)
+/* Part b of B of a state, kept by the record. */
+static int put_state(struct record *rec, const struct hidden *h, int i, int b, int B)
 {
     char name[32];
-    size_t bytes = tensor_bytes(t) / (size_t)t.dim[0];
-    int len = snprintf(name, sizeof name, "hidden_states.%d", i);
+    struct tensor t = h->state[i];
+    int64_t D = t.dim[t.ndim - 1];
+    size_t bytes = tensor_bytes(t) / (size_t)B;
+    int len = snprintf(name, sizeof name, NAME, i);
     char *key = arena_strndup(record_mem(rec), name, (size_t)len);
-    void *row = arena_memdup(record_mem(rec), (char *)t.data + (size_t)b * bytes, bytes);
-    if (!key || !row)
+    void *part = arena_memdup(record_mem(rec), (char *)t.data + (size_t)b * bytes, bytes);
+    if (!key || !part)
         return -1;
-    return record_put_tensor(rec, key, tensor_2d(row, DT_F32, t.dim[1], t.dim[2]));
+    return record_put_tensor(rec, key, tensor_2d(part, DT_F32, tensor_count(t) / B / D, D));
 }
 
-int hidden_put(struct record *rec, const struct hidden *h, int b)
+/* Those of a model of more layers, from the i-th on. */
+static void drop_states(struct record *rec, int i)
+{
+    char name[32];
+    for (;; i++) {
+        snprintf(name, sizeof name, NAME, i);
+        if (!record_has(rec, name))
+            return;
+        record_drop(rec, name);
+    }
+}
+
+int hidden_put(struct record *rec, const struct hidden *h, int b, int B)
 {
     size_t all = 0;
     if (h->failed)
         return err_nomem("hidden states");
     for (int i = 0; i < h->n; i++)
-        all += tensor_bytes(h->state[i]) / (size_t)h->state[i].dim[0];
+        all += tensor_bytes(h->state[i]) / (size_t)B;
     if (all > STATES_MOST)
         return err_set(ERR_DATA, "hidden_states: %zu bytes, a record holds %zu", all,
                        STATES_MOST);
+    if (h->n)
+        drop_states(rec, h->n);
     for (int i = 0; i < h->n; i++)
-        if (put_state(rec, h->state[i], i, b) < 0)
+        if (put_state(rec, h, i, b, B) < 0)
             return -1;
     return 0;
 }

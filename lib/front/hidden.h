@@ -1,4 +1,4 @@
-/* hidden.h - the hidden states of an encoder, layer by layer, as fields of records: what
+/* hidden.h - the hidden states of a model, layer by layer, as fields of records: what
  * --hidden-states adds.
  *
  *   hidden_states.0     (T, D) f32 before layer 0
@@ -18,7 +18,7 @@
 
 struct hidden {
     struct arena mem;
-    struct tensor state[HIDDEN_STATES]; /* (B, T, D), of the run at hand */
+    struct tensor state[HIDDEN_STATES]; /* (B, T, D) or (B T, D), of the run at hand */
     int n;
     bool failed; /* memory was short */
 };
@@ -26,10 +26,11 @@ struct hidden {
 void hidden_reset(struct hidden *h);
 void hidden_release(struct hidden *h);
 
-/* Keeps a copy of the next state; ctx is the struct hidden. Given to vit_set_watch(). */
+/* Keeps a copy of the next state; ctx is the struct hidden. A watch of vit.h and qformer.h. */
 void hidden_take(void *ctx, int layer, struct tensor state);
 
-/* The b-th image's states into its record. */
-int hidden_put(struct record *rec, const struct hidden *h, int b);
+/* The states of the b-th of the B that ran together into its record, in place of those that a
+ * stage before has put there. Without states the record stays as it is. */
+int hidden_put(struct record *rec, const struct hidden *h, int b, int B);
 
 #endif

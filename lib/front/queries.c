@@ -32,6 +32,8 @@ static int load(struct queries *c)
     if (c->args.text && !c->words)
         return err_set(ERR_CONFIG, "%s: --text: this Q-Former does not read text",
                        store_dir(c->compute.store));
+    if (c->args.hidden)
+        qformer_set_watch(c->q, hidden_take, &c->hidden);
     return 0;
 }
 
@@ -62,6 +64,7 @@ int queries_open(void *ctx, struct stage_io *io, const char **model)
 void queries_close(struct queries *c)
 {
     arena_release(&c->looks);
+    hidden_release(&c->hidden);
     wordpiece_close(c->words);
     bpe_ids_release(&c->ids);
     compute_close(&c->compute);
@@ -210,6 +213,7 @@ static int forward(struct tensor *query_output, struct queries *c, struct tensor
 static int forward_watched(struct tensor *query_output, struct queries *c, struct tensor x,
                            struct nn_maps *maps, struct record **in)
 {
+    hidden_reset(&c->hidden);
     if (!c->args.attention)
         return forward(query_output, c, x);
     if (watch(maps, c, in, (int)x.dim[0], x.dim[1]) < 0)
@@ -238,7 +242,8 @@ static int run_group(struct queries *c, struct stage_io *io, struct record **in,
         keep_row(c, in, inputs, i);
         if (!c->args.keep)
             record_drop(in[i], "image_embeds");
-        if (stage_emit(io, in[i]) < 0)
+        bool put = hidden_put(in[i], &c->hidden, i, n) == 0;
+        if ((put ? stage_emit(io, in[i]) : stage_fail(io, in[i])) < 0)
             return -1;
     }
     return 0;
@@ -265,7 +270,7 @@ static void look_up(struct queries *c, const struct record *rec, struct queries_
 /* A record whose language_model_inputs came from the cache already (img-encode --inputs). */
 static bool is_done(const struct queries *c, const struct record *rec)
 {
-    return !c->args.features && !c->args.attention && !c->args.text &&
+    return !c->args.features && !c->args.attention && !c->args.hidden && !c->args.text &&
            !record_has(rec, "qformer_text") && !record_has(rec, "image_embeds") &&
            record_has(rec, "language_model_inputs");
 }

@@ -7,17 +7,19 @@
 
 #include "front/cached.h"
 #include "front/compute.h"
+#include "front/hidden.h"
 #include "model/qformer.h"
 #include "stage/stage.h"
 #include "text/wordpiece.h"
 
 struct queries_args {
     struct cli_model m;
-    struct cached_args cache; /* of language_model_inputs; not with features or attention */
+    struct cached_args cache; /* of language_model_inputs; with none of the next three */
+    bool features;            /* add query_output */
+    bool attention;           /* add cross_attentions and attention_rollout */
+    bool hidden;              /* add hidden_states.0 and so on */
+    bool keep;                /* image_embeds stay */
     const char *text; /* read with each image that has no qformer_text of its own, or NULL */
-    bool features;    /* add query_output */
-    bool attention;   /* add cross_attentions and attention_rollout */
-    bool keep;        /* image_embeds stay */
 };
 
 struct queries_item;
@@ -30,6 +32,7 @@ struct queries {
     struct bpe_ids ids;      /* of the record at hand */
     struct cached cached;
     struct arena looks;        /* where the queries of the group at hand look */
+    struct hidden hidden;      /* their hidden states, if asked for */
     struct queries_item *item; /* of the batch at hand */
     int items;
     struct record **in;

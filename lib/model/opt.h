@@ -76,8 +76,8 @@ int opt_read(struct tensor *hidden, const struct opt_lm *m, struct nn *nn,
              const struct opt_span *span, int spans, struct tensor x, const uint64_t *key);
 int opt_head(struct tensor *logits, const struct opt_lm *m, struct nn *nn, struct tensor x);
 
-/* For tests and progress: (rows, H) before layer 0, after each layer, and after the final norm.
- */
+/* For --hidden-states, tests, progress: (rows, H) before layer 0, after each layer, after
+ * the final norm. */
 typedef void opt_watch(void *ctx, int layer, struct tensor hidden);
 void opt_set_watch(struct opt_lm *m, opt_watch *watch, void *ctx);
 

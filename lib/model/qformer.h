@@ -62,8 +62,8 @@ struct qformer_output {
 int qformer_read(struct qformer_output *out, const struct qformer *q, struct nn *nn,
                  const struct qformer_input *in);
 
-/* For tests: the hidden state before layer 0 and after each layer: (rows, D), sequence after
- * sequence, the queries of each first. */
+/* For --hidden-states and tests: the state before layer 0 and after each layer: (rows, D),
+ * sequence after sequence, the queries of each first. */
 typedef void qformer_watch(void *ctx, int layer, struct tensor hidden);
 void qformer_set_watch(struct qformer *q, qformer_watch *watch, void *ctx);
 
