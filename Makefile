@@ -62,6 +62,7 @@ $(BUILD)/lib/kern/avx2.o: EXTRA = $(AVX2)
 $(BUILD)/lib/kern/avxvnni.o: EXTRA = $(AVX2) -mavxvnni
 $(BUILD)/lib/kern/avx512.o: EXTRA = $(AVX512)
 $(BUILD)/lib/kern/avx512vnni.o: EXTRA = $(AVX512) -mavx512vnni
+$(BUILD)/lib/kern/avx512bf16.o: EXTRA = $(AVX512) -mavx512bf16
 # Loops over rows and columns, which -O2 leaves as they are.
 $(BUILD)/lib/nn/back_%.o $(BUILD)/lib/train/%.o: EXTRA = $(if $(SAN),,-O3)
 $(BUILD)/lib/port/mpi.o: EXTRA += $(shell $(PKG_CONFIG) --cflags ompi-c 2>/dev/null)

@@ -34,6 +34,8 @@ static inline void v_two_bf16(vec two[2], vec pairs)
 
 #include "kern/body.inc"
 
+#include "kern/rounded.inc"
+
 /* Bytes by bytes would not fit the 16 bits that products of them are summed in. */
 enum { CODES = 2 };
 
@@ -76,6 +78,8 @@ static inline uint64_t i_others(const void *q, int32_t zero)
 #include "kern/skip.inc"
 
 KERN_INT_TABLES(kern_avx2_i8, kern_avx2_i4);
-const struct kern kern_avx2 = KERN_TABLE("avx2", &kern_avx2_i8, &kern_avx2_i4);
-const struct kern kern_avxvnni = KERN_TABLE("avxvnni", &kern_avxvnni_i8, &kern_avxvnni_i4);
+const struct kern_bf16 kern_avx2_bf16 = { row_rounded, encode_rounded, gemm_rounded };
+const struct kern kern_avx2 = KERN_TABLE("avx2", &kern_avx2_i8, &kern_avx2_i4, &kern_avx2_bf16);
+const struct kern kern_avxvnni = KERN_TABLE("avxvnni", &kern_avxvnni_i8, &kern_avxvnni_i4,
+                                            &kern_avx2_bf16);
 #endif

@@ -32,6 +32,8 @@ static inline void v_two_bf16(vec two[2], vec pairs)
 
 #include "kern/body.inc"
 
+#include "kern/rounded.inc"
+
 /* As in avx2.c. */
 enum { CODES = 2 };
 
@@ -69,7 +71,11 @@ static inline uint64_t i_others(const void *q, int32_t zero)
 #include "kern/skip.inc"
 
 KERN_INT_TABLES(kern_avx512_i8, kern_avx512_i4);
-const struct kern kern_avx512 = KERN_TABLE("avx512", &kern_avx512_i8, &kern_avx512_i4);
+const struct kern_bf16 kern_avx512_bf16 = { row_rounded, encode_rounded, gemm_rounded };
+const struct kern kern_avx512 = KERN_TABLE("avx512", &kern_avx512_i8, &kern_avx512_i4,
+                                           &kern_avx512_bf16);
 const struct kern kern_avx512vnni = KERN_TABLE("avx512vnni", &kern_avx512vnni_i8,
-                                               &kern_avx512vnni_i4);
+                                               &kern_avx512vnni_i4, &kern_avx512_bf16);
+const struct kern kern_avx512bf16 = KERN_TABLE("avx512bf16", &kern_avx512vnni_i8,
+                                               &kern_avx512vnni_i4, &kern_avx512bf16_bf16);
 #endif

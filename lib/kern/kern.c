@@ -28,6 +28,11 @@ static bool has_avx512vnni(void)
     return has_avx512() && __builtin_cpu_supports("avx512vnni");
 }
 
+static bool has_avx512bf16(void)
+{
+    return has_avx512vnni() && __builtin_cpu_supports("avx512bf16");
+}
+
 /* By its bit, too: leaf 7.1, EAX bit 4. */
 static bool has_avxvnni(void)
 {
@@ -38,7 +43,7 @@ static bool has_avxvnni(void)
 
 const struct kern *kern_at(int i)
 {
-    const struct kern *found[5] = { &kern_ref };
+    const struct kern *found[6] = { &kern_ref };
     int n = 1;
 #ifdef __x86_64__
     if (has_avx2())
@@ -49,6 +54,8 @@ const struct kern *kern_at(int i)
         found[n++] = &kern_avx512;
     if (has_avx512vnni())
         found[n++] = &kern_avx512vnni;
+    if (has_avx512bf16())
+        found[n++] = &kern_avx512bf16;
 #endif
     return i >= 0 && i < n ? found[i] : NULL;
 }

@@ -72,9 +72,29 @@ struct kern_int {
     void (*gemm)(const struct kern_int_gemm *g);
 };
 
+/* y (M, N) = x (M, K) w^T + bias with both of bf16 and sums of f32: w (N, K) as stored. x is
+ * encoded first, row by row, once for all columns: each value rounded to the nearest bf16, even
+ * if halfway; NaN stays NaN. Products are exact, as for gemm. avx512bf16 takes what is below
+ * 2^-126 as 0: items, products and sums. */
+struct kern_bf16_gemm {
+    size_t M, N, K;
+    const void *x; /* what encode() made, ldx bytes apart */
+    const void *w; /* ldw items apart */
+    const float *bias;
+    float *y;
+    size_t ldx, ldw, ldy;
+};
+
+struct kern_bf16 {
+    size_t (*row_size)(size_t K); /* bytes of an encoded row, a multiple of 64 */
+    void (*encode)(void *row, const float *x, size_t K); /* row: 64-byte aligned */
+    void (*gemm)(const struct kern_bf16_gemm *g);
+};
+
 struct kern {
-    const char *name; /* "ref", "avx2", "avxvnni", "avx512", "avx512vnni" */
+    const char *name; /* "ref", "avx2", "avxvnni", "avx512", "avx512vnni", "avx512bf16" */
     const struct kern_int *i8, *i4;
+    const struct kern_bf16 *bf16;
 
     void (*gemm[KERN_TYPES])(const struct kern_gemm *g);
     void (*mix)(const struct kern_mix *m);
@@ -105,9 +125,12 @@ const struct kern *kern_get(const char *name);
 /* The i-th table this processor can run, by rising speed, ref first; NULL past the last. */
 const struct kern *kern_at(int i);
 
-extern const struct kern kern_ref, kern_avx2, kern_avxvnni, kern_avx512, kern_avx512vnni;
+extern const struct kern kern_ref, kern_avx2, kern_avxvnni, kern_avx512, kern_avx512vnni,
+    kern_avx512bf16;
 extern const struct kern_int kern_ref_i8, kern_ref_i4, kern_avx2_i8, kern_avx2_i4,
     kern_avxvnni_i8, kern_avxvnni_i4, kern_avx512_i8, kern_avx512_i4, kern_avx512vnni_i8,
     kern_avx512vnni_i4;
+extern const struct kern_bf16 kern_ref_bf16, kern_avx2_bf16, kern_avx512_bf16,
+    kern_avx512bf16_bf16;
 
 #endif

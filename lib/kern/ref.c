@@ -65,6 +65,8 @@ static void gemm_bf16(const struct kern_gemm *g)
     gemm(g, from_bf16, 2);
 }
 
+#include "kern/rounded.inc"
+
 static void mix(const struct kern_mix *a)
 {
     for (size_t m = 0; m < a->M; m++)
@@ -144,10 +146,12 @@ static void widen_bf16(float *y, const void *x, size_t n)
         y[i] = from_bf16(x, i);
 }
 
+const struct kern_bf16 kern_ref_bf16 = { row_rounded, encode_rounded, gemm_rounded };
 const struct kern kern_ref = {
     .name = "ref",
     .i8 = &kern_ref_i8,
     .i4 = &kern_ref_i4,
+    .bf16 = &kern_ref_bf16,
     .gemm = { gemm_f32, gemm_f16, gemm_bf16 },
     .mix = mix,
     .softmax = softmax,

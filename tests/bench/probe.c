@@ -4,9 +4,10 @@
  * ...}
  *
  * gflops: multiply-adds of f32 with everything in registers, two operations each. int8_gops:
- * the same of bytes, by the instructions of that set. read_gbs: bytes read once, from far more
- * memory than caches hold. Each is the best of ROUNDS, which take turns, so that a busy
- * neighbour spoils all or none. Figures of kernels are shares of these, from the same minute.
+ * the same of bytes, bf16_gflops of bf16, by the instructions of that set. read_gbs: bytes read
+ * once, from far more memory than caches hold. Each is the best of ROUNDS, which take turns, so
+ * that a busy neighbour spoils all or none. Figures of kernels are shares of these, from the
+ * same minute.
  */
 #include "base/pool.h"
 #include "kern/kern.h"
@@ -43,6 +44,7 @@ static double now(void)
 #define FMA_Z(i) "vfmadd231ps %%zmm14, %%zmm15, %%zmm" #i "\n"
 #define DOT_Y(i) "%{vex%} vpdpbusd %%ymm14, %%ymm15, %%ymm" #i "\n"
 #define DOT_Z(i) "vpdpbusd %%zmm14, %%zmm15, %%zmm" #i "\n"
+#define DOT_H(i) "vdpbf16ps %%zmm14, %%zmm15, %%zmm" #i "\n"
 #define ADD_UBS(r, i)                                                                          \
     "vpmaddubsw %%" r "14, %%" r "15, %%" r "12\n"                                             \
     "vpmaddwd %%" r "12, %%" r "15, %%" r "13\n"                                               \
@@ -80,6 +82,11 @@ static void int8_avx512vnni(void)
     LOOP(ALL_ZERO, CHAINS(DOT_Z));
 }
 
+static void bf16_avx512bf16(void)
+{
+    LOOP(ALL_ZERO, CHAINS(DOT_H));
+}
+
 /* Operations a loop: 12 instructions, lanes, 2 a multiply-add. */
 struct probe {
     const char *table, *what;
@@ -93,6 +100,7 @@ static const struct probe probes[] = {
     { "avx512", "gflops", f32_avx512, 12 * 16 * 2 },
     { "avx512", "int8_gops", int8_avx512, 12 * 64 * 2 },
     { "avx512vnni", "int8_gops", int8_avx512vnni, 12 * 64 * 2 },
+    { "avx512bf16", "bf16_gflops", bf16_avx512bf16, 12 * 32 * 2 },
 };
 enum { PROBES = sizeof probes / sizeof *probes };
 

@@ -200,6 +200,95 @@ static void test_mix(const struct kern *k, const struct shape *s)
     free(pieces);
 }
 
+/* ---- products of bf16 by bf16 ---- */
+
+/* x as k encodes it, rows ldx floats apart. */
+static void *encoded_bf16(const struct kern *k, const struct shape *s, const float *x,
+                          size_t ldx, struct kern_bf16_gemm *g)
+{
+    g->ldx = k->bf16->row_size(s->K);
+    char *rows = aligned_alloc(64, s->M * g->ldx + 64);
+    for (size_t m = 0; m < s->M; m++)
+        k->bf16->encode(rows + m * g->ldx, x + m * ldx, s->K);
+    g->x = rows;
+    return rows;
+}
+
+/* Columns cut elsewhere, rows one by one. */
+static void run_bf16_rows(const struct kern *k, const struct kern_bf16_gemm *all)
+{
+    for (size_t n = 0; n < all->N; n += 5)
+        for (size_t m = 0; m < all->M; m++) {
+            struct kern_bf16_gemm one = *all;
+            one.M = 1;
+            one.N = all->N - n < 5 ? all->N - n : 5;
+            one.x = (const char *)all->x + m * all->ldx;
+            one.w = (const char *)all->w + n * all->ldw * 2;
+            one.bias = all->bias ? all->bias + n : NULL;
+            one.y += m * all->ldy + n;
+            k->bf16->gemm(&one);
+        }
+}
+
+static void test_bf16(const struct kern *k, const struct shape *s)
+{
+    size_t ldx = s->K + 3, ldw = s->K + 1, nx = extent(s->M, s->K, ldx),
+           nw = extent(s->N, s->K, ldw);
+    float *x = random_floats(nx), *bias = random_floats(s->N);
+    void *w = random_weights(KERN_BF16, nw);
+    float *want = poisoned(s), *got = poisoned(s), *pieces = poisoned(s);
+    struct kern_bf16_gemm g = { s->M, s->N, s->K, NULL,    w, s->N % 2 ? bias : NULL,
+                                want, 0,    ldw,  s->N + 2 };
+    if (s->M > 2 && s->K > 2) { /* a row that is NaN, and one that is infinite */
+        x[ldx + s->K - 1] = NAN;
+        x[2 * ldx] = INFINITY;
+    }
+    void *ref_rows = encoded_bf16(&kern_ref, s, x, ldx, &g);
+    kern_ref.bf16->gemm(&g);
+    void *rows = encoded_bf16(k, s, x, ldx, &g);
+    g.y = got;
+    k->bf16->gemm(&g);
+    g.y = pieces;
+    run_bf16_rows(k, &g);
+    size_t bytes = s->M * (s->N + 2) * sizeof *got;
+    ok(far_off(got, want, s, 1e-6 * (1 + sqrt((double)s->K))) == 0 && gaps_kept(got, s) &&
+           memcmp(got, pieces, bytes) == 0,
+       "%s bf16 (%zu, %zu, %zu): near ref, in bounds, the same bits in pieces", k->name, s->M,
+       s->N, s->K);
+    unfence(x, nx * sizeof *x);
+    unfence(bias, s->N * sizeof *bias);
+    unfence(w, nw * 2);
+    free(ref_rows);
+    free(rows);
+    free(want);
+    free(got);
+    free(pieces);
+}
+
+/* Times 1, x is what it was rounded to. Values too small for a normal float may be 0. */
+static void test_bf16_rounding(const struct kern *k)
+{
+    enum { M = 4096 };
+    static float x[M], y[M];
+    const uint16_t one = 0x3f80;
+    struct kern_bf16_gemm g = { M, 1, 1, NULL, &one, NULL, y, 0, 1, 1 };
+    int bad = 0;
+    for (uint32_t low = 0; low < 16; low++) {
+        for (uint32_t i = 0; i < M; i++) { /* every exponent; halves, and what is beside them */
+            uint32_t u = i << 20 | (low & 3) << 16 | (0x7fff + (low >> 2));
+            memcpy(&x[i], &u, 4);
+        }
+        void *rows = encoded_bf16(k, &(struct shape){ M, 1, 1 }, x, 1, &g);
+        k->bf16->gemm(&g);
+        for (uint32_t i = 0; i < M; i++) {
+            float want = dtype_bf16_to_f32(dtype_f32_to_bf16(x[i]));
+            bad += !same(y[i], want) && !(fabsf(want) < 0x1p-126f && y[i] == 0);
+        }
+        free(rows);
+    }
+    ok(bad == 0, "%s bf16: x to the nearest, even if halfway; infinity and NaN stay", k->name);
+}
+
 /* ---- products with whole numbers ---- */
 
 struct int_case {
@@ -518,11 +607,15 @@ static void test_widen(const struct kern *k)
 
 static void test_isa(const struct kern *k)
 {
+    seed = 1; /* the same numbers for every table */
     for (enum kern_type t = 0; t < KERN_TYPES; t++)
         for (size_t i = 0; i < SHAPES; i++)
             test_gemm(k, t, &shapes[i]);
     for (size_t i = 0; i < SHAPES; i++)
         test_mix(k, &shapes[i]);
+    for (size_t i = 0; i < SHAPES; i++)
+        test_bf16(k, &shapes[i]);
+    test_bf16_rounding(k);
     for (size_t i = 0; i < INT_CASES; i++)
         test_int(k, &int_cases[i]);
     test_map(k->name, "relu", k->relu, kern_ref.relu);
@@ -576,6 +669,39 @@ static void bench_gemm(const struct kern *k, enum kern_type t, const struct shap
                            : "bf16",
            s->M, s->N, s->K, best * 1e3, flop / best * 1e-9, (double)one / best * 1e-9);
     unfence(x, s->M * s->K * sizeof *x);
+    free(w);
+    free(y);
+}
+
+/* The same for bf16 by bf16, encoding left out: it is done once for all columns. */
+static void bench_bf16(const struct kern *k, const struct shape *s)
+{
+    size_t one = s->N * s->K * 2, copies = s->M > 8 ? 1 : ((size_t)256 << 20) / one;
+    char *w = malloc(copies * one);
+    float *x = random_floats(s->M * s->K), *y = malloc(s->M * s->N * sizeof *y);
+    struct kern_bf16_gemm g = { s->M, s->N, s->K, NULL, NULL, NULL, y, 0, s->K, s->N };
+    for (size_t i = 0; i < copies * one; i++)
+        w[i] = i % 2 ? 0x3d : (char)0x80; /* 1/16 */
+    void *rows = encoded_bf16(k, s, x, s->K, &g);
+    double best = 1e9, encode = 1e9;
+    for (int round = 0; round < (s->M > 8 ? 9 : 3); round++)
+        for (size_t c = 0; c < copies; c++) {
+            double start = now();
+            g.w = w + c * one;
+            k->bf16->gemm(&g);
+            best = fmin(best, now() - start);
+            start = now();
+            for (int i = 0; i < 32; i++)
+                k->bf16->encode(rows, x, s->K);
+            encode = fmin(encode, (now() - start) / 32);
+        }
+    double flop = 2.0 * (double)(s->M * s->N * s->K);
+    printf("%-10s bf16 by bf16 %4zu x %5zu x %5zu  %7.2f ms  %7.1f GFLOP/s  %6.1f GB/s  encode "
+           "%.2f ns/float\n",
+           k->name, s->M, s->N, s->K, best * 1e3, flop / best * 1e-9, (double)one / best * 1e-9,
+           encode * 1e9 / (double)s->K);
+    unfence(x, s->M * s->K * sizeof *x);
+    free(rows);
     free(w);
     free(y);
 }
@@ -675,6 +801,7 @@ static int bench(const char *only)
             for (size_t s = 0; s < sizeof bench_shapes / sizeof *bench_shapes; s++)
                 bench_gemm(kern_at(i), t, &bench_shapes[s]);
         for (size_t s = 0; s < sizeof bench_shapes / sizeof *bench_shapes; s++) {
+            bench_bf16(kern_at(i), &bench_shapes[s]);
             bench_int(kern_at(i), 0, &bench_shapes[s]);
             bench_int(kern_at(i), 32, &bench_shapes[s]);
         }

@@ -188,7 +188,8 @@ static void test_score(enum dtype t, const char *cpu)
 
 int main(void)
 {
-    static const char *const names[] = { "ref", "avx2", "avxvnni", "avx512", "avx512vnni" };
+    static const char *const names[] = { "ref",    "avx2",       "avxvnni",
+                                         "avx512", "avx512vnni", "avx512bf16" };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         struct nn nn;
         struct arena mem = { 0 };
