@@ -48,15 +48,28 @@ static void keep_error(struct pool *p)
     pthread_mutex_unlock(&p->lock);
 }
 
+/* Takes whole grains: half of what would be a thread's share of what is left, so that pieces
+ * are long at first, and at the end no thread waits long for another. */
+static bool take(struct pool *p, int64_t *begin, int64_t *end)
+{
+    struct job *j = &p->job;
+    *begin = atomic_load(&j->next);
+    do {
+        if (*begin >= j->n)
+            return false;
+        int64_t grains = (j->n - *begin) / j->grain / (2 * p->threads);
+        *end = math_min(*begin + math_max(grains, 1) * j->grain, j->n);
+    } while (!atomic_compare_exchange_weak(&j->next, begin, *end));
+    return true;
+}
+
 /* Takes pieces until none is left. After an error the rest is skipped. */
 static void work(struct pool *p, int worker)
 {
     struct job *j = &p->job;
-    for (;;) {
-        int64_t begin = atomic_fetch_add(&j->next, j->grain);
-        if (begin >= j->n)
-            return;
-        if (j->fn(j->ctx, begin, math_min(begin + j->grain, j->n), worker) < 0) {
+    int64_t begin, end;
+    while (take(p, &begin, &end)) {
+        if (j->fn(j->ctx, begin, end, worker) < 0) {
             keep_error(p);
             atomic_store(&j->next, j->n);
         }

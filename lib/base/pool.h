@@ -23,7 +23,8 @@ void pool_free(struct pool *p);
 
 int pool_threads(const struct pool *p); /* p may be NULL: 1 */
 
-/* Calls fn over [0, n) in pieces of `grain`; p may be NULL (the caller does it all). */
+/* Calls fn over [0, n) in pieces of one or more whole `grain`, but for the last; p may be NULL
+ * (the caller does it all). */
 int pool_run(struct pool *p, pool_fn *fn, void *ctx, int64_t n, int64_t grain);
 
 #endif

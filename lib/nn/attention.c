@@ -175,7 +175,7 @@ struct tensor nn_attention(struct nn *nn, struct nn_heads heads, const struct nn
     a.scratch = scratch.data;
     make_copies(nn, job, &a);
     if (scratch.data)
-        pool_run(nn->pool, pieces, &a, count, count / (8 * pool_threads(nn->pool)) + 1);
+        pool_run(nn->pool, pieces, &a, count, 1);
     tell(nn, &a);
     arena_rewind(nn->mem, mark);
     if (nn->tape)

@@ -10,6 +10,9 @@
 /* Below this many multiply-adds, waking a thread costs more than it saves. */
 #define ALONE (1 << 16)
 
+/* So many are worth taking one more piece. */
+#define PIECE (1 << 18)
+
 /* Columns are cut at multiples of every kernel's tile width. */
 #define CUT 32
 
@@ -52,13 +55,11 @@ static int columns(void *ctx, int64_t begin, int64_t end, int worker)
     return 0;
 }
 
-/* Several pieces a thread, so that a late one does not hold up the rest. */
-int64_t nn_linear_grain(const struct nn *nn, int64_t M, int64_t N, int64_t K)
+int64_t nn_linear_grain(int64_t M, int64_t N, int64_t K)
 {
-    int64_t pieces = 4 * pool_threads(nn->pool);
     if (M * N * K <= ALONE)
         return math_max(N, 1);
-    return (N / pieces + CUT) / CUT * CUT;
+    return (PIECE / (M * K) / CUT + 1) * CUT;
 }
 
 struct act_job {
@@ -95,7 +96,7 @@ static void linear_float(struct nn *nn, struct tensor y, struct tensor x,
     struct linear l = { .kern = nn->kern, .type = nn_kern_type(w->weight.dtype), .act = act };
     l.gemm = (struct kern_gemm){ (size_t)M,    0,      (size_t)K, x.data,    w->weight.data,
                                  w->bias.data, y.data, (size_t)K, (size_t)K, (size_t)N };
-    pool_run(nn->pool, columns, &l, N, nn_linear_grain(nn, M, N, K));
+    pool_run(nn->pool, columns, &l, N, nn_linear_grain(M, N, K));
 }
 
 struct tensor nn_linear(struct nn *nn, struct tensor x, const struct nn_linear *w,

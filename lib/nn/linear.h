@@ -11,9 +11,9 @@ enum kern_type nn_kern_type(enum dtype t);
 
 void nn_activate(const struct kern *k, enum nn_act act, float *y, size_t n);
 
-/* Columns a piece of work: several pieces a thread, so that a late one does not hold up the
- * rest. */
-int64_t nn_linear_grain(const struct nn *nn, int64_t M, int64_t N, int64_t K);
+/* The fewest columns that are worth a piece of work, for pool_run(); N if a thread does best to
+ * do all of them. */
+int64_t nn_linear_grain(int64_t M, int64_t N, int64_t K);
 
 /* y = act(x W^T + bias) where the weights are i8 or i4. */
 void nn_linear_int(struct nn *nn, struct tensor y, struct tensor x, const struct nn_linear *w,

@@ -66,7 +66,7 @@ static char *encode(struct nn *nn, const struct kern_int *kern, struct tensor x,
 static int64_t grain(const struct nn *nn, const struct nn_linear *w, int64_t M, int64_t N,
                      int64_t K)
 {
-    int64_t n = nn_linear_grain(nn, M, N, K), threads = pool_threads(nn->pool);
+    int64_t n = nn_linear_grain(M, N, K), threads = pool_threads(nn->pool);
     if (!w->by_input)
         return n;
     n = M <= 8 ? (N + threads - 1) / threads : n;

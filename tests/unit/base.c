@@ -11,6 +11,7 @@
 #include "tensor/tensor.h"
 
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -63,9 +64,26 @@ static int failing(void *ctx, int64_t begin, int64_t end, int worker)
     return begin <= 500 && 500 < end ? err_set(ERR_DATA, "item 500") : 0;
 }
 
+/* Pieces whose ends are no grain's, and the longest. */
+struct cuts {
+    _Atomic int wrong;
+    _Atomic int64_t longest;
+};
+
+static int look(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    struct cuts *c = ctx;
+    (void)worker;
+    c->wrong += begin % 7 != 0 || (end % 7 != 0 && end != 1000);
+    for (int64_t l = c->longest; l < end - begin;)
+        atomic_compare_exchange_weak(&c->longest, &l, end - begin);
+    return 0;
+}
+
 static void test_pool(void)
 {
     int64_t v[1000] = { 0 };
+    struct cuts cuts = { 0 };
     struct pool *p = pool_new(3);
     int rc = 0, wrong = 0;
     for (int round = 1; round <= 200; round++)
@@ -74,6 +92,10 @@ static void test_pool(void)
         wrong += v[i] != 200 * i * i;
     ok(rc == 0 && wrong == 0, "every index is worked on exactly once");
     fails(pool_run(p, failing, NULL, 1000, 10), ERR_DATA, "item 500");
+    pool_run(p, look, &cuts, 1000, 7);
+    ok(cuts.wrong == 0, "pieces are whole grains, but for the last");
+    ok(cuts.longest == 161, "the first is half a thread's share: %lld",
+       (long long)cuts.longest);
     pool_free(p);
 }
 
