@@ -124,7 +124,7 @@ int cli_finish(int rc)
         say_error();
     int status = rc < 0 ? cli_status(err_kind()) : rc;
     int late = ferror(stdout);
-    if ((fclose(stdout) || late) && errno != EBADF && status == 0) {
+    if ((fclose(stdout) || late) && errno != EBADF && status <= 1) {
         cli_warn("standard output: %s", late ? "write error" : strerror(errno));
         return 74;
     }

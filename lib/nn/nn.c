@@ -22,8 +22,8 @@ int nn_init(struct nn *nn, struct arena *mem, struct pool *pool, const char *cpu
     *nn = (struct nn){ .mem = mem, .pool = pool, .kern = kern_get(cpu) };
     if (!nn->kern)
         return err_set(ERR_USAGE,
-                       "unknown or unsupported instruction set '%s', expected one of "
-                       "%s",
+                       "VQA_CPU: unknown or unsupported instruction set '%s', expected one "
+                       "of %s",
                        cpu, available(words));
     return 0;
 }

@@ -70,8 +70,16 @@ static int open_output(struct stage_io *io)
     return 0;
 }
 
-static int publish(struct stage_io *io)
+/* Where it could not be written, if -o gave it a name. */
+static int said_where(const struct stage_io *io)
 {
+    return is_stdio(io->s->output) ? -1 : err_wrap("%s", io->s->output);
+}
+
+static int finish(struct stage_io *io)
+{
+    if (wire_finish(io->out) < 0)
+        return said_where(io);
     return io->file.path ? outfile_publish(&io->file) : 0;
 }
 
@@ -150,12 +158,12 @@ static int begin(struct stage_io *io)
         return -1;
     struct wire_producer me = { s->program, VQA_VERSION, model, s->args };
     io->out = wire_writer_new(io->out_fd, io->in, &me);
-    return io->out ? 0 : -1;
+    return io->out ? 0 : said_where(io);
 }
 
 int stage_emit(struct stage_io *io, const struct record *rec)
 {
-    return wire_write(io->out, rec);
+    return wire_write(io->out, rec) < 0 ? said_where(io) : 0;
 }
 
 static bool about_process(enum err_kind k)
@@ -282,9 +290,7 @@ int stage_run(const struct stage *s)
     if (rc == 0)
         rc = loop(&io);
     if (rc == 0)
-        rc = wire_finish(io.out);
-    if (rc == 0)
-        rc = publish(&io);
+        rc = finish(&io);
     if (s->say && io.out)
         say_counts(&io);
     if (rc == 0)

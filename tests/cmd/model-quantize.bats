@@ -366,7 +366,7 @@ c["text_config"]["ffn_dim"] = 60000'
     one_line && says "Cannot allocate memory"
     model-quantize m out2
     status_is 64 env VQA_CPU=none opt-generate -m out2 in
-    one_line && says "unknown or unsupported instruction set 'none'"
+    one_line && says "VQA_CPU: unknown or unsupported instruction set 'none'"
 }
 
 @test "quantised weights of other kinds are told by name" {

@@ -102,6 +102,10 @@ print([list(r)[0] for r in m.Unpacker(open("got", "rb"))])'
     status_is 74 bash -c 'tensor-cat in >/dev/full'
     says "No space left on device"
     one_line
+    python_stream 100 >many
+    status_is 74 bash -c 'ulimit -f 1; exec tensor-cat -o out many'
+    says "tensor-cat: out: output: write: File too large"
+    one_line
     run bash -c 'python3 -c "
 import sys
 while True: sys.stdout.buffer.write(b\"\x81\xa2id\xa1x\" * 1000)" 2>/dev/null | tensor-cat | head -c 100 >/dev/null; echo ${PIPESTATUS[1]}'

@@ -68,6 +68,10 @@ P
     head -c 20 a >cut
     status_is 65 tensor-diff a cut
     says "truncated"
+    make_stream 2 >b
+    status_is 74 bash -c 'tensor-diff a b >/dev/full'
+    says "tensor-diff: standard output: No space left on device"
+    one_line
     status_is 64 tensor-diff --tol x a a
     says "--tol: 'x', expected a number"
 }
