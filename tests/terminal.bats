@@ -133,7 +133,7 @@ width() {
     sees 'ready> *$'
     types 'echo "status $?."' Enter
     sees '^status 130\.'
-    [ ! -e out.s ]
+    [ -z "$(compgen -G 'out.s*')" ]
     types 'clear; img-encode -T many | qformer | tokenize -p "What is it?" | opt-generate | tokenize -d' Enter
     for _ in $(seq 200); do [ "$(screen | grep -c .)" -gt 5 ] && break; sleep 0.1; done
     [ "$(screen | grep -c .)" -gt 5 ] # answers come while the pipe runs

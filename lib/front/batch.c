@@ -5,6 +5,7 @@
 #include "base/digest.h"
 #include "base/err.h"
 #include "base/io.h"
+#include "base/signals.h"
 #include "cli/env.h"
 #include "front/cached.h"
 #include "front/model.h"
@@ -373,9 +374,7 @@ void batch_stop_on_signal(const struct pipeline *p)
 {
     memcpy(stop.pid, p->pid, sizeof stop.pid);
     stop.n = p->n;
-    struct sigaction a = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
-    sigaction(SIGTERM, &a, NULL);
-    sigaction(SIGINT, &a, NULL);
+    signals_catch(on_signal);
 }
 
 static bool stopped(int status)

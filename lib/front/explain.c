@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/signals.h"
 #include "cli/env.h"
 
 #include <dirent.h>
@@ -23,14 +24,6 @@ static void on_signal(int sig)
     at_work.signal = sig;
     if (at_work.pid > 0)
         kill(at_work.pid, SIGTERM);
-}
-
-static void catch_signals(void (*handler)(int))
-{
-    struct sigaction a = { .sa_handler = handler, .sa_flags = SA_RESTART };
-    sigaction(SIGTERM, &a, NULL);
-    sigaction(SIGINT, &a, NULL);
-    sigaction(SIGHUP, &a, NULL);
 }
 
 void explain_path(char *path, size_t n, const struct explain *e, int stage)
@@ -117,7 +110,7 @@ int explain_run(struct explain *e)
         return err_sys(ERR_OS, "%s", tmp ? tmp : "/tmp");
     }
     int worst = 0;
-    catch_signals(on_signal);
+    signals_catch(on_signal);
     for (int stage = 0; stage < EXPLAIN_STAGES; stage++) {
         int rc = run_stage(e, stage);
         if (rc < 0 || rc > 1)
@@ -139,5 +132,5 @@ void explain_close(struct explain *e)
     if (e->dir[0])
         rmdir(e->dir);
     e->dir[0] = '\0';
-    catch_signals(SIG_DFL);
+    signals_catch(SIG_DFL);
 }

@@ -3,6 +3,7 @@
 
 #include "base/err.h"
 #include "base/io.h"
+#include "base/signals.h"
 #include "cli/die.h"
 #include "cli/env.h"
 #include "front/checkpoint.h"
@@ -543,13 +544,6 @@ static void on_signal(int sig)
     signalled = sig;
 }
 
-static void catch_signals(void)
-{
-    struct sigaction a = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
-    sigaction(SIGTERM, &a, NULL);
-    sigaction(SIGINT, &a, NULL);
-}
-
 /* What follows a step: measuring, a checkpoint. */
 static int after_step(struct learn *l)
 {
@@ -608,7 +602,7 @@ static int prepare(struct learn *l)
     if (warm(l, &l->pairs, "encoding") < 0 ||
         warm(l, &l->held_out, "encoding the held-out") < 0)
         return -1;
-    catch_signals();
+    signals_catch(on_signal);
     journal_start(&l->journal);
     return 0;
 }

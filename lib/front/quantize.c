@@ -3,6 +3,7 @@
 
 #include "base/err.h"
 #include "base/io.h"
+#include "base/signals.h"
 #include "cli/die.h"
 #include "cli/env.h"
 #include "front/line.h"
@@ -246,19 +247,12 @@ static int put_turned(struct job *j, const char *name, struct tensor t)
     return put(j, name, "_scale", scale);
 }
 
-static volatile sig_atomic_t stopped; /* the signal */
+/* The signal that ends it after the next tensor, so that the directory can be taken away. */
+static volatile sig_atomic_t stopped;
 
 static void on_signal(int sig)
 {
     stopped = sig;
-}
-
-/* They end it after the next tensor, so that the directory can be taken away. */
-static void catch_signals(void)
-{
-    struct sigaction a = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
-    sigaction(SIGTERM, &a, NULL);
-    sigaction(SIGINT, &a, NULL);
 }
 
 /* The end that it would have been, if nothing had had to be taken away first. */
@@ -400,7 +394,7 @@ static int check_ignore(const struct job *j)
 int quantize_run(const struct quantize *a)
 {
     struct job j = { .a = a, .out.data_fd = -1 };
-    catch_signals();
+    signals_catch(on_signal);
     int rc = open_model(&j);
     if (rc == 0 && (rc = plan(&j)) == 0 && (rc = check_ignore(&j)) == 0)
         rc = write_all(&j);

@@ -4,6 +4,7 @@
 #include "base/err.h"
 #include "base/io.h"
 #include "base/outfile.h"
+#include "base/signals.h"
 #include "port/port.h"
 #include "rpc/client.h"
 #include "serve/keys.h"
@@ -120,6 +121,7 @@ static void close_call(struct call *c)
     rpc_actions_release(&c->acts);
     wire_reader_free(c->in);
     wire_writer_free(c->out);
+    signals_remove(NULL);
     outfile_discard(&c->file);
     if (c->in_fd > STDIN_FILENO)
         close(c->in_fd);
@@ -399,7 +401,7 @@ static int finish(struct call *c)
     }
     if (wire_finish(c->out) < 0)
         return -1;
-    return c->file.tmp[0] ? outfile_publish(&c->file) : 0;
+    return c->file.path ? outfile_publish(&c->file) : 0;
 }
 
 static bool is_stdio(const char *name)
@@ -415,8 +417,10 @@ static int open_streams(struct call *c)
         return err_sys(ERR_NOINPUT, "%s", name);
     if (!is_stdio(out) && outfile_open(&c->file, out) < 0)
         return -1;
-    if (c->file.tmp[0])
+    if (c->file.path)
         c->out_fd = c->file.fd;
+    if (c->file.tmp[0])
+        signals_remove(c->file.tmp);
     if (isatty(c->in_fd) || isatty(c->out_fd))
         return err_set(ERR_USAGE,
                        "records come and go on pipes or in files, not on a terminal");

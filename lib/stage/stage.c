@@ -6,6 +6,7 @@
 #include "base/err.h"
 #include "base/math.h"
 #include "base/outfile.h"
+#include "base/signals.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -66,6 +67,8 @@ static int open_output(struct stage_io *io)
     }
     if (outfile_open(&io->file, name) < 0)
         return -1;
+    if (io->file.tmp[0])
+        signals_remove(io->file.tmp);
     io->out_fd = io->file.fd;
     return 0;
 }
@@ -117,6 +120,7 @@ static void close_all(struct stage_io *io)
     wire_writer_free(io->out);
     if (io->in_fd >= 0)
         close(io->in_fd);
+    signals_remove(NULL);
     outfile_discard(&io->file);
 }
 

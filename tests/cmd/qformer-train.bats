@@ -202,9 +202,9 @@ P
     same a c
 }
 
-@test "SIGTERM and SIGINT: saved, status 75, resumed to the same bits" {
+@test "SIGTERM, SIGINT and SIGHUP: saved, status 75, resumed to the same bits" {
     train a
-    for sig in TERM INT; do
+    for sig in TERM INT HUP; do
         qformer-train -m "$D/model" -d "$D/pairs.jsonl" -o $sig --max-steps 100000 -b 4 --lr 1e-3 --log log 2>err &
         pid=$!
         for _ in $(seq 200); do [ -s log ] && break; sleep 0.05; done

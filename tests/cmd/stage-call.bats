@@ -61,6 +61,13 @@ assert [list(r)[0] for r in rs] == ["stream", "id", "id", "abort"], rs'
     [ -z "$(find . -name '*out2*')" ]
     status_is 0 bash -c 'stage-call -o - ipc://s - <in >out3'
     cmp out out3
+    mkfifo p
+    cat p >out4 &
+    status_is 0 stage-call -o p ipc://s in
+    [ -z "$output" ]
+    wait $!
+    [ -p p ]
+    cmp out out4
 }
 
 @test "nobody there: says so, within the time to connect, naming the endpoint and the records" {

@@ -97,6 +97,31 @@ print([list(r)[0] for r in m.Unpacker(open("got", "rb"))])'
     [ -z "$(ls out.tmp* 2>/dev/null)" ]
 }
 
+@test "a signal leaves nothing of an output file; one that is ignored is" {
+    python_stream 1 >in
+    python3 - <<'P'
+import glob, os, signal, subprocess, time
+def begun(**more):
+    p = subprocess.Popen(["tensor-cat", "-o", "out"], stdin=subprocess.PIPE, **more)
+    p.stdin.write(open("in", "rb").read())
+    p.stdin.flush()
+    for _ in range(500):
+        if glob.glob("out.tmp.*"):
+            return p
+        time.sleep(0.01)
+    raise SystemExit("no file after 5 s")
+for sig in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    p = begun()
+    p.send_signal(sig)
+    assert p.wait() == -sig, p.returncode
+    assert not glob.glob("out*"), sig
+p = begun(preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+p.send_signal(signal.SIGHUP)
+p.stdin.close()
+assert p.wait() == 0 and glob.glob("out*") == ["out"]
+P
+}
+
 @test "disk full, reader gone, terminal" {
     python_stream 1 >in
     status_is 74 bash -c 'tensor-cat in >/dev/full'
