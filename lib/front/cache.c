@@ -263,14 +263,18 @@ static int need_cache(const struct run *r)
 
 static int prune(const struct run *r)
 {
+    int lock;
     struct cachedir_usage u;
     uint64_t max = r->a->max;
     int64_t older = r->a->older ? parse_age(r->a->older) : -1;
     if (!max && !r->a->older && cached_max(&max) < 0)
         return -1;
-    if (need_cache(r) < 0 || cachedir_prune(&u, r->dir, older, max ? max : UINT64_MAX) < 0)
+    if (need_cache(r) < 0)
         return -1;
-    return tell(r, &u);
+    cachedir_lock(&lock, r->dir, true);
+    int rc = cachedir_prune(&u, r->dir, older, max ? max : UINT64_MAX);
+    cachedir_unlock(lock);
+    return rc < 0 ? -1 : tell(r, &u);
 }
 
 static int rm(const struct run *r)

@@ -287,12 +287,9 @@ static int64_t publish(const struct cache *c, const char *key, const char *field
     return rc < 0 ? -1 : size;
 }
 
-/* Others may write here too: their entries are counted when the sum of ours says it is time. */
-static int keep_small(struct cache *c)
+static int prune(struct cache *c)
 {
     struct cachedir_usage u;
-    if (!c->c.max || (c->counted && c->held <= c->c.max))
-        return 0;
     if (cachedir_prune(&u, c->c.dir, -1, UINT64_MAX) < 0)
         return -1;
     if (u.bytes > c->c.max &&
@@ -301,6 +298,19 @@ static int keep_small(struct cache *c)
     c->counted = true;
     c->held = u.bytes;
     return 0;
+}
+
+/* Others may write here too: their entries are counted when the sum of ours says it is time. If
+ * one of them prunes just now, we look again after our next entry. */
+static int keep_small(struct cache *c)
+{
+    int lock;
+    if (!c->c.max || (c->counted && c->held <= c->c.max) ||
+        !cachedir_lock(&lock, c->c.dir, false))
+        return 0;
+    int rc = prune(c);
+    cachedir_unlock(lock);
+    return rc;
 }
 
 void cache_put(struct cache *c, const struct cache_key *key, const char *field, struct tensor t)

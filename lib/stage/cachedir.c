@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -236,6 +237,22 @@ int cachedir_prune(struct cachedir_usage *u, const char *dir, int64_t older, uin
     if (cachedir_each(dir, survey, &p) < 0)
         return -1;
     return u->bytes > max ? shrink(&p, dir) : 0;
+}
+
+bool cachedir_lock(int *lock, const char *dir, bool wait)
+{
+    *lock = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (*lock < 0 || flock(*lock, wait ? LOCK_EX : LOCK_EX | LOCK_NB) == 0 ||
+        errno != EWOULDBLOCK)
+        return true;
+    close(*lock);
+    return false;
+}
+
+void cachedir_unlock(int lock)
+{
+    if (lock >= 0)
+        close(lock);
 }
 
 /* ---- removing it ---- */

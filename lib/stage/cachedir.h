@@ -6,8 +6,10 @@
  *   DIR/emb/v1/GROUP/XX/KEY.msgpack     an entry; XX begins KEY
  *   DIR/emb/v1/GROUP/XX/.tmp.RANDOM     one being written, or what a killed writer left
  *
- * Locks:   none. Files appear by rename and go by unlink, so whoever has one open keeps it, and
- *          programs on several hosts may do any of this at the same time.
+ * Locks:   none that a result depends on. Files appear by rename and go by unlink, so whoever
+ *          has one open keeps it, and programs on several hosts may do any of this at the same
+ *          time. Those that prune to a size take turns, for two would both remove what is too
+ *          much; where the file system's locks do not work, they do.
  * Memory:  constant in the number of entries.
  * Errors:  -1 with err set. */
 #ifndef STAGE_CACHEDIR_H
@@ -54,6 +56,11 @@ struct cachedir_usage {
  * least recently used ones until `max` bytes are left (UINT64_MAX: any number), and temporaries
  * older than an hour. Gives what is left and what went. */
 int cachedir_prune(struct cachedir_usage *u, const char *dir, int64_t older, uint64_t max);
+
+/* The turn to prune DIR to a size, from here to cachedir_unlock(). false if another program has
+ * it and we do not wait. *lock: -1 if there is nothing to lock. */
+bool cachedir_lock(int *lock, const char *dir, bool wait);
+void cachedir_unlock(int lock);
 
 /* Removes everything under DIR/emb (a group's alone if group is not NULL). */
 int cachedir_remove(struct cachedir_usage *u, const char *dir, const char *group);

@@ -6,6 +6,7 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define N 24
@@ -233,6 +234,58 @@ static void test_prune(const char *dir)
     ok(cachedir_prune(&u, dir, -1, UINT64_MAX) == 0 && u.entries == 0, "nothing left");
 }
 
+/* Eight programs that prune to a quarter at the same time. */
+static void prune_together(const char *dir, uint64_t max)
+{
+    int lock;
+    struct cachedir_usage u;
+    for (int i = 0; i < 8; i++)
+        if (fork() == 0) {
+            cachedir_lock(&lock, dir, true);
+            cachedir_prune(&u, dir, -1, max);
+            cachedir_unlock(lock);
+            _exit(0);
+        }
+    while (wait(NULL) > 0)
+        ;
+}
+
+static void test_turns(const char *dir)
+{
+    int lock, other;
+    char name[32];
+    struct cachedir_usage u;
+    struct cache_config k = config(dir, "program test\n");
+    ok(cachedir_lock(&lock, dir, false) && lock < 0, "nothing there, nothing to lock");
+    cachedir_unlock(lock);
+    struct cache *c = cache_open(&k);
+    for (int i = 0; i < 400; i++) {
+        snprintf(name, sizeof name, "input %d", i);
+        struct cache_key key = key_of(c, "file", name);
+        put(c, &key);
+    }
+    cache_close(c);
+    cachedir_prune(&u, dir, -1, UINT64_MAX);
+    uint64_t each = u.bytes / 400;
+    prune_together(dir, 100 * each);
+    cachedir_prune(&u, dir, -1, UINT64_MAX);
+    ok(u.entries == 100, "eight prune together: %llu of 100 are left",
+       (unsigned long long)u.entries);
+    k.max = 50 * each;
+    c = cache_open(&k);
+    struct cache_key key = key_of(c, "file", "one more");
+    ok(cachedir_lock(&lock, dir, false) && !cachedir_lock(&other, dir, false), "one at a time");
+    put(c, &key);
+    cachedir_prune(&u, dir, -1, UINT64_MAX);
+    ok(u.entries == 101, "who cannot prune now goes on");
+    cachedir_unlock(lock);
+    put(c, &key);
+    cachedir_prune(&u, dir, -1, UINT64_MAX);
+    ok(u.bytes <= k.max, "and prunes after the next entry: %llu left",
+       (unsigned long long)u.entries);
+    cache_close(c);
+}
+
 static void test_places(const char *dir)
 {
     char shared[300], none[300];
@@ -305,18 +358,19 @@ static void test_identity(void)
 
 int main(void)
 {
-    char dir[4][64];
+    char dir[5][64];
     if (!mkdtemp(root))
         return 1;
     for (int i = 0; i < N; i++)
         values[i] = (float)i / 7;
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < 5; i++)
         snprintf(dir[i], sizeof dir[i], "%s/c%d", root, i);
     test_damage(dir[0]);
     test_foreign(dir[1]);
     test_keys(dir[1]);
     test_prune(dir[2]);
     test_places(dir[3]);
+    test_turns(dir[4]);
     test_identity();
     char command[128];
     snprintf(command, sizeof command, "rm -rf %s", root);
