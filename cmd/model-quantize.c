@@ -1,4 +1,5 @@
-/* model-quantize - a checkpoint with weights of 8 or 4 bits. Manual: man/model-quantize.1. */
+/* model-quantize - a checkpoint with weights of 8, 4 or 16 bits. Manual: man/model-quantize.1.
+ */
 #include "cli/die.h"
 #include "cli/opt.h"
 #include "front/quantize.h"
@@ -8,11 +9,11 @@ struct args {
     int weights, group;
 };
 
-static const char *const weights_words[] = { "int8", "int4", NULL };
+static const char *const weights_words[] = { "int8", "int4", "bf16", NULL };
 
 static const struct opt opts[] = {
     OPT_CHOICE(struct args, weights, 0, "weights", "WORD", weights_words,
-               "int8 (default) or int4"),
+               "int8 (default), int4 or bf16"),
     OPT_INT(struct args, group, 0, "group-size", "N", QUANT_GROUP, QUANT_INNER,
             "int4: weights that share a scale (32)"),
     OPT_LIST(struct args, q.ignore, 0, "ignore", "PATTERN", "layers that stay as they are"),
@@ -24,11 +25,12 @@ static const struct opt opts[] = {
 
 static void check(struct args *a)
 {
-    static const enum quant_scheme schemes[] = { QUANT_INT8, QUANT_INT4 };
+    static const enum quant_scheme schemes[] = { QUANT_INT8, QUANT_INT4, QUANT_BF16 };
     a->q.q.scheme = schemes[a->weights];
     a->q.q.group = a->group ? a->group : QUANT_GROUP;
     if (a->group && a->q.q.scheme != QUANT_INT4)
-        cli_usage_error("--group-size: int8 has a scale a row; expected --weights int4");
+        cli_usage_error("--group-size: %s has no groups; expected --weights int4",
+                        weights_words[a->weights]);
     if (a->q.q.group % QUANT_GROUP)
         cli_usage_error("--group-size %d, expected a multiple of %d", a->group, QUANT_GROUP);
 }
@@ -39,7 +41,7 @@ int main(int argc, char **argv)
     int first = cli_start(&(struct cli){ .name = "model-quantize",
                                          .usage = "[OPTION...] MODEL DIR",
                                          .about = "Write MODEL to the new directory DIR with "
-                                                  "its linear layers in 8 or 4 bits.",
+                                                  "its linear layers in 8, 4 or 16 bits.",
                                          .opts = opts },
                           argc, argv, &a);
     if (argc - first != 2)

@@ -13,7 +13,7 @@
 /* --weights, in the table of a command that opens its model with compute_open(). */
 #define COMPUTE_WEIGHTS(S, field)                                                              \
     OPT_CHOICE(S, field.weights, 0, "weights", "WORD", quant_words,                            \
-               "stored (default), or made int8 or int4 at the start")
+               "stored (default), or made int8, int4 or bf16 at the start")
 
 struct compute {
     struct store *store;

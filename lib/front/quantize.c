@@ -96,7 +96,7 @@ enum quantize_kind quantize_kind(const struct quantize *a, const struct quantize
 {
     const struct quant int8 = { .scheme = QUANT_INT8 };
     const char *head = text->tied ? "decoder.embed_tokens.weight" : "lm_head.weight";
-    if (ends_in(name, head) && quant_fits(&int8, t))
+    if (ends_in(name, head) && quant_fits(&int8, t) && a->q.scheme != QUANT_BF16)
         return QUANTIZE_HEAD;
     if (!is_linear(name, t))
         return t.ndim == 2 && ends_in(name, ".weight") && !strstr(name, "embed")
@@ -225,6 +225,8 @@ static int put_linear(struct job *j, const char *name, struct tensor t)
     struct tensor codes, scale;
     if (quantize(&codes, &scale, j, &j->a->q, name, t) < 0)
         return -1;
+    if (codes.dtype == DT_BF16)
+        return put(j, name, "", codes);
     if (codes.dtype == DT_I8)
         return put(j, name, "", codes) < 0 ? -1 : put(j, name, "_scale", scale);
     struct tensor packed = tensor_2d(codes.data, DT_I32, codes.dim[0], codes.dim[1] / 8);

@@ -1,12 +1,15 @@
-/* quantize.h - a checkpoint with its linear layers as whole numbers: what model-quantize does.
+/* quantize.h - a checkpoint with its linear layers as whole numbers, or as bf16: what
+ * model-quantize does.
  *
  *   linear layers   int8: X.weight i8, X.weight_scale. int4: X.weight_packed, X.weight_scale,
  *                   X.weight_shape, and as they are where groups do not fit
  *                   of OPT after a ReLU, int8: once more by input, X.weight_by_input
- *   the words       as they are, and once more as int8 for scoring: X.weight_int8,
- *                   X.weight_int8_scale, and sums of magnitudes, X.weight_int8_size
+ *                   bf16: X.weight
+ *   the words       as they are, and but for bf16 once more as int8 for scoring:
+ *                   X.weight_int8, X.weight_int8_scale, sums of magnitudes, X.weight_int8_size
  *   the rest        as it is, but for norms whose channels stand out: store_even()
- *   config.json     with quantization_config, as compressed-tensors writes it
+ *   config.json     with quantization_config, as compressed-tensors writes it; bf16: with
+ *                   bfloat16 as the type that others compute in
  *   other files     tokenizer, processor, texts: copied
  *
  * Memory:  a tensor at a time.
@@ -46,8 +49,8 @@ struct quantize_text {
 enum quantize_kind quantize_kind(const struct quantize *a, const struct quantize_text *text,
                                  const char *name, struct tensor t);
 
-/* config.json of dir with quantization_config, as text. ignored: names of layers, each ended by
- * NUL. */
+/* config.json of dir with quantization_config, or another dtype, as text. ignored: names of
+ * layers, each ended by NUL. */
 int quantize_config(struct buf *text, const char *dir, const struct quant *q,
                     const struct buf *ignored);
 

@@ -68,23 +68,54 @@ static json_t *scheme_int4(int64_t group)
                      "group", "group_size", (json_int_t)group, "dynamic", 0);
 }
 
-int quantize_config(struct buf *text, const char *dir, const struct quant *q,
-                    const struct buf *ignored)
+static int add_quantization(json_t *config, const struct quant *q, const struct buf *ignored)
 {
-    char path[4400];
     bool half = q->scheme == QUANT_INT4;
-    snprintf(path, sizeof path, "%s/config.json", dir);
-    json_t *config = store_json_read(path, (size_t)4 << 20, 32);
-    if (!config)
-        return -1;
     json_t *quantization = json_pack(
         "{s:s, s:s, s:s, s:{s:o}, s:o}", "quant_method", "compressed-tensors", "format",
         half ? "pack-quantized" : "int-quantized", "quantization_status", "compressed",
         "config_groups", "group_0", half ? scheme_int4(q->group) : scheme_int8(), "ignore",
         ignore_list(ignored));
-    json_object_set_new(config, "quantization_config", quantization);
+    return json_object_set_new(config, "quantization_config", quantization);
+}
+
+/* The type that others compute in, by "dtype" or, as it was called before, "torch_dtype". False
+ * if the section names none. */
+static bool set_dtype(json_t *section)
+{
+    static const char *const keys[] = { "dtype", "torch_dtype" };
+    bool named = false;
+    for (int i = 0; i < 2; i++)
+        if (json_is_string(json_object_get(section, keys[i])))
+            named = json_object_set_new(section, keys[i], json_string("bfloat16")) == 0;
+    return named;
+}
+
+static int set_dtypes(json_t *config)
+{
+    const char *name;
+    json_t *section;
+    json_object_foreach(config, name, section)
+    {
+        set_dtype(section);
+    }
+    return set_dtype(config)
+               ? 0
+               : json_object_set_new(config, "torch_dtype", json_string("bfloat16"));
+}
+
+int quantize_config(struct buf *text, const char *dir, const struct quant *q,
+                    const struct buf *ignored)
+{
+    char path[4400];
+    snprintf(path, sizeof path, "%s/config.json", dir);
+    json_t *config = store_json_read(path, (size_t)4 << 20, 32);
+    if (!config)
+        return -1;
+    int rc = q->scheme == QUANT_BF16 ? set_dtypes(config)
+                                     : add_quantization(config, q, ignored);
     char *s = json_dumps(config, JSON_INDENT(2));
-    int rc = quantization && s ? buf_puts(text, s) : err_nomem("config.json");
+    rc = rc == 0 && s ? buf_puts(text, s) : err_nomem("config.json");
     if (rc == 0)
         rc = buf_putc(text, '\n');
     free(s);

@@ -57,7 +57,7 @@ struct stages_common {
             "directory, or ORG/NAME[@REV] in the Hugging Face cache"),                         \
         OPT_COMPUTE(S, field),                                                                 \
         OPT_CHOICE(S, field.weights, 0, "weights", "WORD", quant_words,                        \
-                   "stored (default), int8 or int4"),                                          \
+                   "stored (default), int8, int4 or bf16"),                                    \
         OPT_MAYBE(S, field.cache.dir, "cache", "DIR", "where results of encoding are kept"),   \
         OPT_STR(S, field.cache.ro, 0, "cache-ro", "DIR", "use those in DIR too, write none"),  \
         OPT_STR(S, field.cache.max, 0, "cache-max", "SIZE", "keep about so much, as 20G"),     \

@@ -1,4 +1,4 @@
-/* linear.c - act(x W^T + b), the columns split among threads. */
+/* linear.c - act(x W^T + b), the columns split among threads; which kind a layer is. */
 #include "nn/linear.h"
 #include "base/err.h"
 #include "base/math.h"
@@ -15,6 +15,8 @@
 
 /* Columns are cut at multiples of every kernel's tile width. */
 #define CUT 32
+
+#define ROWS_GRAIN 16384 /* floats to encode that are worth a thread's while */
 
 struct linear {
     const struct kern *kern;
@@ -60,6 +62,35 @@ int64_t nn_linear_grain(int64_t M, int64_t N, int64_t K)
     if (M * N * K <= ALONE)
         return math_max(N, 1);
     return (PIECE / (M * K) / CUT + 1) * CUT;
+}
+
+struct rows {
+    nn_encode_fn *encode;
+    const float *x;
+    char *to;
+    size_t K, size;
+};
+
+static int encode_rows(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    const struct rows *r = ctx;
+    (void)worker;
+    for (size_t i = (size_t)begin; i < (size_t)end; i++)
+        r->encode(r->to + i * r->size, r->x + i * r->K, r->K);
+    return 0;
+}
+
+void *nn_encode_rows(struct nn *nn, nn_encode_fn *encode, size_t size, struct tensor x)
+{
+    int64_t K = x.dim[x.ndim - 1], M = tensor_count(x) / K;
+    struct rows r = { .encode = encode, .x = x.data, .K = (size_t)K, .size = size };
+    size_t bytes;
+    r.to = math_mul(&bytes, (size_t)M, size) ? arena_alloc(nn->mem, bytes) : NULL;
+    if (!r.to)
+        nn->failed = 1;
+    else
+        pool_run(nn->pool, encode_rows, &r, M, ROWS_GRAIN / K + 1);
+    return r.to;
 }
 
 struct act_job {
@@ -114,6 +145,8 @@ struct tensor nn_linear(struct nn *nn, struct tensor x, const struct nn_linear *
     bool apart = nn->tape && act != NN_NONE; /* its slope is at what came before */
     if (w->weight.dtype == DT_I8 || w->weight.dtype == DT_I4)
         nn_linear_int(nn, y, x, w, act);
+    else if (w->rounds)
+        nn_linear_bf16(nn, y, x, w, apart ? NN_NONE : act);
     else
         linear_float(nn, y, x, w, apart ? NN_NONE : act);
     if (nn->tape)

@@ -1,5 +1,5 @@
-/* linear.h - what the two kinds of linear layers share: weights that are numbers (linear.c) and
- * whole numbers with scales (linear_int.c). Only for lib/nn. */
+/* linear.h - what the kinds of linear layers share: weights that are numbers (linear.c), whole
+ * numbers with scales (linear_int.c), and bf16 by bf16 (linear_bf16.c). Only for lib/nn. */
 #ifndef NN_LINEAR_H
 #define NN_LINEAR_H
 
@@ -15,7 +15,16 @@ void nn_activate(const struct kern *k, enum nn_act act, float *y, size_t n);
  * do all of them. */
 int64_t nn_linear_grain(int64_t M, int64_t N, int64_t K);
 
-/* y = act(x W^T + bias) where the weights are i8 or i4. */
+/* The rows of x (.., K) as a kernel's encode() makes them, `size` bytes each, in nn->mem; NULL,
+ * and nn failed, if memory is short. */
+typedef void nn_encode_fn(void *row, const float *x, size_t K);
+void *nn_encode_rows(struct nn *nn, nn_encode_fn *encode, size_t size, struct tensor x);
+
+/* y = act(x W^T + bias) where the weights are bf16 and x is rounded. */
+void nn_linear_bf16(struct nn *nn, struct tensor y, struct tensor x, const struct nn_linear *w,
+                    enum nn_act act);
+
+/* The same where the weights are i8 or i4. */
 void nn_linear_int(struct nn *nn, struct tensor y, struct tensor x, const struct nn_linear *w,
                    enum nn_act act);
 

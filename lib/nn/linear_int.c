@@ -1,27 +1,9 @@
 /* linear_int.c - linear layers whose weights are whole numbers with scales: the rows of x are
  * encoded once, then the columns are split among threads. */
 #include "base/err.h"
-#include "base/math.h"
 #include "nn/linear.h"
 
-#define ROWS_GRAIN 16384 /* floats to encode that are worth a thread's while */
-#define LINE       64    /* columns that lie by input come in whole lines of memory */
-
-struct rows {
-    const struct kern_int *kern;
-    const float *x;
-    char *codes;
-    size_t K, size;
-};
-
-static int encode_rows(void *ctx, int64_t begin, int64_t end, int worker)
-{
-    const struct rows *r = ctx;
-    (void)worker;
-    for (size_t i = (size_t)begin; i < (size_t)end; i++)
-        r->kern->encode(r->codes + i * r->size, r->x + i * r->K, r->K);
-    return 0;
-}
+#define LINE 64 /* columns that lie by input come in whole lines of memory */
 
 struct linear {
     const struct kern *kern;
@@ -47,20 +29,6 @@ static int columns(void *ctx, int64_t begin, int64_t end, int worker)
     return 0;
 }
 
-/* The rows of x as codes, in nn->mem; NULL, and nn failed, if memory is short. */
-static char *encode(struct nn *nn, const struct kern_int *kern, struct tensor x, size_t M,
-                    size_t K)
-{
-    struct rows r = { .kern = kern, .x = x.data, .K = K, .size = kern->row_size(K) };
-    size_t bytes;
-    r.codes = math_mul(&bytes, M, r.size) ? arena_alloc(nn->mem, bytes) : NULL;
-    if (!r.codes)
-        nn->failed = 1;
-    else
-        pool_run(nn->pool, encode_rows, &r, (int64_t)M, ROWS_GRAIN / (int64_t)K + 1);
-    return r.codes;
-}
-
 /* What lies by input is read fastest in long pieces of its rows: for few rows of x, where
  * reading is all there is, one a thread. */
 static int64_t grain(const struct nn *nn, const struct nn_linear *w, int64_t M, int64_t N,
@@ -84,7 +52,8 @@ void nn_linear_int(struct nn *nn, struct tensor y, struct tensor x, const struct
     BUG_ON(K > 65536 || w->scale.dim[0] != N || K % groups || (half && K / groups % 32));
     struct linear l = { nn->kern, half ? nn->kern->i4 : nn->kern->i8, { .M = (size_t)M }, act };
     struct arena_mark mark = arena_mark(nn->mem);
-    char *codes = encode(nn, l.product, x, (size_t)M, (size_t)K);
+    size_t row = l.product->row_size((size_t)K);
+    void *codes = nn_encode_rows(nn, l.product->encode, row, x);
     if (!codes)
         return;
     l.gemm = (struct kern_int_gemm){ .M = (size_t)M,
@@ -95,7 +64,7 @@ void nn_linear_int(struct nn *nn, struct tensor y, struct tensor x, const struct
                                      .scale = w->scale.data,
                                      .bias = w->bias.data,
                                      .y = y.data,
-                                     .ldx = l.product->row_size((size_t)K),
+                                     .ldx = row,
                                      .ldw = (size_t)(w->by_input ? N
                                                      : half      ? K / 2
                                                                  : K),

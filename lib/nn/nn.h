@@ -7,7 +7,7 @@
  * summed across threads, and every output element is one sum in a fixed order that does not
  * depend on how many rows are computed together: same bits for any thread count and any batch
  * size. Numbers:  activations and accumulation are f32; weights are used as stored (f32, f16,
- * bf16; i8 and i4 with scales). */
+ * bf16; i8 and i4 with scales), and activations are rounded where a layer asks for it. */
 #ifndef NN_NN_H
 #define NN_NN_H
 
@@ -63,6 +63,7 @@ struct nn_linear {
                              of 32. Others: data NULL */
     bool by_input;        /* i8: the weight lies as (K, N), K <= 16384. Few rows then leave out
                              what only zeros are multiplied with: for what follows a ReLU */
+    bool rounds;          /* bf16: what they are multiplied with is rounded to bf16, too */
 };
 
 /* act(x W^T + b): x (..., K) f32 gives (..., N). */

@@ -8,13 +8,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *const quant_words[] = { "stored", "int8", "int4", NULL };
+const char *const quant_words[] = { "stored", "int8", "int4", "bf16", NULL };
 
 bool quant_fits(const struct quant *q, struct tensor w)
 {
-    if (w.ndim != 2 || w.dim[0] < 1 || w.dim[1] < 1 || w.dim[1] > QUANT_INNER)
+    if (w.ndim != 2 || w.dim[0] < 1 || w.dim[1] < 1)
         return false;
-    return q->scheme == QUANT_INT8 || (q->scheme == QUANT_INT4 && w.dim[1] % q->group == 0);
+    if (q->scheme == QUANT_BF16)
+        return true;
+    return w.dim[1] <= QUANT_INNER &&
+           (q->scheme == QUANT_INT8 || (q->scheme == QUANT_INT4 && w.dim[1] % q->group == 0));
 }
 
 void quant_shapes(struct tensor *codes, struct tensor *scale, const struct quant *q,
@@ -22,6 +25,11 @@ void quant_shapes(struct tensor *codes, struct tensor *scale, const struct quant
 {
     bool half = q->scheme == QUANT_INT4;
     BUG_ON(!quant_fits(q, w));
+    if (q->scheme == QUANT_BF16) {
+        *codes = tensor_2d(NULL, DT_BF16, w.dim[0], w.dim[1]);
+        *scale = tensor_1d(NULL, DT_F32, 0);
+        return;
+    }
     *codes = tensor_2d(NULL, half ? DT_I4 : DT_I8, w.dim[0], w.dim[1]);
     *scale = tensor_2d(NULL, half ? DT_F16 : DT_F32, w.dim[0], half ? w.dim[1] / q->group : 1);
 }
@@ -121,6 +129,14 @@ static void row_i4(uint8_t *q, uint16_t *scale, const float *x, int64_t K, int64
         group_i4(q + k / 2, scale + k / group, x + k, group);
 }
 
+/* ---- bf16 ---- */
+
+static void row_bf16(uint16_t *q, const float *x, int64_t K)
+{
+    for (int64_t k = 0; k < K; k++)
+        q[k] = dtype_f32_to_bf16(x[k]);
+}
+
 /* ---- rows ---- */
 
 struct rows {
@@ -151,9 +167,12 @@ static int fill(void *ctx, int64_t begin, int64_t end, int worker)
     float *space = r->space + worker * K;
     for (int64_t n = begin; n < end; n++) {
         const float *x = widen(space, r->kern, r->w, n * K, K);
-        if (!isfinite(extreme(x, K)))
+        bool whole = r->codes.dtype != DT_BF16;
+        if (whole && !isfinite(extreme(x, K)))
             return err_set(ERR_DATA, "row %lld: a value that is not finite", (long long)n);
-        if (r->codes.dtype == DT_I8)
+        if (!whole)
+            row_bf16((uint16_t *)r->codes.data + n * K, x, K);
+        else if (r->codes.dtype == DT_I8)
             row_i8((int8_t *)r->codes.data + n * K, (float *)r->scale.data + n, x, K);
         else
             row_i4((uint8_t *)r->codes.data + n * K / 2, (uint16_t *)r->scale.data + n * groups,

@@ -200,7 +200,7 @@ int store_even(struct tensor *t, struct store *s, const char *name, struct arena
 {
     struct part p;
     int64_t n = t->ndim ? t->dim[t->ndim - 1] : 0;
-    if (!is_float(*t) || n < 1 || !find_part(&p, s, name) ||
+    if (s->quant.scheme == QUANT_BF16 || !is_float(*t) || n < 1 || !find_part(&p, s, name) ||
         (*p.group->place == 'd' && norms_follow(s)))
         return 0;
     if (know_factors(s, &p, name, n) < 0)

@@ -26,7 +26,7 @@ struct store {
     struct pool *pool;
     store_progress *told;
     void *told_ctx;
-    size_t read; /* bytes of weights that became whole numbers */
+    size_t read; /* bytes of weights that became others */
     char fingerprint[SHA256_HEX];
     struct even even;
     store_bind_fn *on_bind; /* NULL: nobody else has a say */

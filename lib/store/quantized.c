@@ -1,5 +1,5 @@
-/* quantized.c - linear layers that are whole numbers with scales: as a checkpoint stores them
- * (compressed-tensors), or made here when the caller asks for it. See store.h. */
+/* quantized.c - linear layers that are whole numbers with scales, as a checkpoint stores them
+ * (compressed-tensors), or made here when the caller asks for it, as bf16 are. See store.h. */
 #include "base/err.h"
 #include "store/open.h"
 
@@ -59,6 +59,7 @@ int store_check_quantization(const struct store *s)
 struct layer {
     struct tensor *weight, *scale;
     bool *by_input;      /* NULL: not wanted so */
+    bool *rounds;        /* NULL: of a head */
     struct tensor *size; /* of a head */
     struct store *store;
     const char *name; /* "X.weight" */
@@ -228,6 +229,16 @@ static int make(const struct layer *l, const struct quant *q)
     return 0;
 }
 
+/* Those that are bf16 already are used where they lie. */
+static int make_linear(const struct layer *l)
+{
+    const struct quant *q = &l->store->quant;
+    bool bf16 = q->scheme == QUANT_BF16;
+    if (bf16 && l->weight->data)
+        *l->rounds = true;
+    return bf16 && l->weight->dtype == DT_BF16 ? 0 : make(l, q);
+}
+
 /* ---- binding ---- */
 
 /* The sums of the rows' magnitudes, without which no word is scored again. */
@@ -267,7 +278,7 @@ static int bind_head(const struct layer *l)
         return rc ? rc : take_sizes(l);
     }
     rc = store_bind_float(l->weight, s, l->name, 0, l->want, l->mem);
-    return rc || !s->quant.scheme ? rc : make_head(l);
+    return rc || !s->quant.scheme || s->quant.scheme == QUANT_BF16 ? rc : make_head(l);
 }
 
 /* Weights that are whole numbers already are not made others: twice rounded is twice wrong. */
@@ -295,7 +306,7 @@ static int bind_linear(const struct layer *l)
         return rc ? rc : check_scheme(l);
     }
     rc = store_bind_float(l->weight, l->store, l->name, 0, l->want, l->mem);
-    return rc || !l->store->quant.scheme ? rc : make(l, &l->store->quant);
+    return rc || !l->store->quant.scheme ? rc : make_linear(l);
 }
 
 int store_bind_linear(void *out, struct store *s, const struct store_bind *b, const char *name,
@@ -305,6 +316,7 @@ int store_bind_linear(void *out, struct store *s, const struct store_bind *b, co
     struct layer l = { .store = s, .name = name, .want = want, .mem = mem };
     l.weight = (struct tensor *)(at + b->offset);
     l.scale = (struct tensor *)(at + b->scale);
+    l.rounds = b->flags & STORE_LINEAR ? (bool *)(at + b->rounds) : NULL;
     l.by_input = b->flags & STORE_BY_INPUT ? (bool *)(at + b->more) : NULL;
     l.size = b->flags & STORE_HEAD ? (struct tensor *)(at + b->more) : NULL;
     *l.weight = *l.scale = (struct tensor){ 0 };

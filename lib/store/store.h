@@ -27,10 +27,10 @@ void store_close(struct store *s);
 
 const char *store_dir(const struct store *s);
 
-/* Linear layers bound from now on become whole numbers, in memory, as they are bound; those
- * that are stored so already stay. To be called before anything is bound; the threads are the
- * caller's. `told` (or NULL) is called as the work goes on, with the bytes of weights that were
- * read so far. */
+/* Linear layers bound from now on become whole numbers, or bf16, in memory, as they are bound;
+ * those that are stored so already stay. To be called before anything is bound; the threads are
+ * the caller's. `told` (or NULL) is called as the work goes on, with the bytes of weights that
+ * were read so far. */
 typedef void store_progress(void *ctx, size_t bytes);
 void store_quantize(struct store *s, struct quant q, struct pool *pool, store_progress *told,
                     void *ctx);
@@ -38,7 +38,8 @@ void store_quantize(struct store *s, struct quant q, struct pool *pool, store_pr
 /* t, tensor `name`, as it is before it becomes whole numbers: a norm and the linear layers that
  * read it with channels evened out, powers of two from the one to the others, where some
  * channels are far from the rest (even.c); as it was if none is, and for other tensors. What is
- * changed is a copy, f32 in mem. Binding does it where store_quantize() was called. */
+ * changed is a copy, f32 in mem. Binding does it where store_quantize() was called, and not
+ * with bf16, which has no range to use well. */
 int store_even(struct tensor *t, struct store *s, const char *name, struct arena *mem);
 
 /* What store_quantize() asked for. */
@@ -51,8 +52,8 @@ enum quant_scheme store_made(const struct store *s);
  *   "NAME SIZE\n", its header (the length and the JSON), and 64 blocks of 4096 bytes of its
  *   data, block i at offset floor((n - 4096) i / 63) of n bytes; all of them if n <= 262144.
  *
- * and last, where store_quantize() has changed what is computed with, "weights int8\n" or
- * "weights int4\n".
+ * and last, where store_quantize() has changed what is computed with, "weights int8\n",
+ * "weights int4\n" or "weights bf16\n".
  *
  * Fine-tuning, another dtype and a truncated file change it; a change of single bytes between
  * the blocks does not: 'vqa models verify' reads everything. NULL with err set. */
@@ -131,7 +132,7 @@ struct store_dims {
 enum store_bind_flags {
     STORE_OPTIONAL = 1,  /* absent: the tensor's data stays NULL */
     STORE_F32 = 2,       /* as f32, in the arena unless stored so (biases, norms, positions) */
-    STORE_LINEAR = 4,    /* of a linear layer: may be whole numbers with scales */
+    STORE_LINEAR = 4,    /* of a linear layer: may be whole numbers with scales, or made so */
     STORE_HEAD = 8,      /* of the layer that scores words: int8 if there is such a copy */
     STORE_BY_INPUT = 16, /* with STORE_LINEAR: by input if it is i8 and can be */
 };
@@ -142,47 +143,51 @@ enum store_bind_flags {
  *
  * With STORE_LINEAR, X.weight may be i8 with X.weight_scale, or X.weight_packed stands in its
  * place (i4, with X.weight_scale), as compressed-tensors stores them: views too, but for scales
- * of i8, which become f32. A tensor that is also a table (the words) is bound with STORE_HEAD:
- * the product uses X.weight_int8 with X.weight_int8_scale where the checkpoint has them, and
- * X.weight_int8_size, sums of the stored rows' magnitudes. With
- * STORE_BY_INPUT, i8 weights are those of X.weight_by_input, (K, N), where the checkpoint has
- * it, or made so; a bool says whether they are. The tensor's dims are (N, K) all the same. */
+ * of i8, which become f32. Where store_quantize() asked for bf16, weights are that, and a bool
+ * says that what they are multiplied with becomes bf16, too. A tensor that is also a table (the
+ * words) is bound with STORE_HEAD: the product uses X.weight_int8 with X.weight_int8_scale
+ * where the checkpoint has them, and X.weight_int8_size, sums of the stored rows' magnitudes.
+ * With STORE_BY_INPUT, i8 weights are those of X.weight_by_input, (K, N), where the checkpoint
+ * has it, or made so; a bool says whether they are. The tensor's dims are (N, K) all the same.
+ */
 struct store_bind {
     const char *name, *shape;
     size_t offset;
     int flags;
-    size_t scale; /* STORE_LINEAR, STORE_HEAD: where the scale's struct tensor lies */
+    size_t scale;  /* STORE_LINEAR, STORE_HEAD: where the scale's struct tensor lies */
+    size_t rounds; /* STORE_LINEAR: where the bool lies that is set with bf16 */
     size_t more; /* STORE_BY_INPUT: where the bool lies. STORE_HEAD: the sizes' struct tensor */
 };
 #define STORE_BIND(S, field, name, shape)                                                      \
     {                                                                                          \
-        name, shape, offsetof(S, field), 0, 0, 0                                               \
+        name, shape, offsetof(S, field), 0, 0, 0, 0                                            \
     }
 #define STORE_BIND_LINEAR(S, field, name, shape)                                               \
     {                                                                                          \
-        name, shape, offsetof(S, field.weight), STORE_LINEAR, offsetof(S, field.scale), 0      \
+        name, shape, offsetof(S, field.weight), STORE_LINEAR, offsetof(S, field.scale),        \
+            offsetof(S, field.rounds), 0                                                       \
     }
 #define STORE_BIND_BY_INPUT(S, field, name, shape)                                             \
     {                                                                                          \
         name, shape, offsetof(S, field.weight), STORE_LINEAR | STORE_BY_INPUT,                 \
-            offsetof(S, field.scale), offsetof(S, field.by_input)                              \
+            offsetof(S, field.scale), offsetof(S, field.rounds), offsetof(S, field.by_input)   \
     }
 #define STORE_BIND_HEAD(S, field, name, shape)                                                 \
     {                                                                                          \
         name, shape, offsetof(S, field.linear.weight), STORE_HEAD,                             \
-            offsetof(S, field.linear.scale), offsetof(S, field.size)                           \
+            offsetof(S, field.linear.scale), 0, offsetof(S, field.size)                        \
     }
 #define STORE_BIND_F32(S, field, name, shape)                                                  \
     {                                                                                          \
-        name, shape, offsetof(S, field), STORE_F32, 0, 0                                       \
+        name, shape, offsetof(S, field), STORE_F32, 0, 0, 0                                    \
     }
 #define STORE_BIND_OPTIONAL(S, field, name, shape)                                             \
     {                                                                                          \
-        name, shape, offsetof(S, field), STORE_F32 | STORE_OPTIONAL, 0, 0                      \
+        name, shape, offsetof(S, field), STORE_F32 | STORE_OPTIONAL, 0, 0, 0                   \
     }
 #define STORE_BIND_END                                                                         \
     {                                                                                          \
-        NULL, NULL, 0, 0, 0, 0                                                                 \
+        NULL, NULL, 0, 0, 0, 0, 0                                                              \
     }
 
 /* Finds all tensors of a table under prefix (printf style: "encoder.layers.%d." with i). Checks

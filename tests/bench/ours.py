@@ -101,13 +101,13 @@ class Query(Timed):
 class Generate(Timed):
     """opt-generate on 32 random visual rows and a prompt of 14 tokens; no prefix is ever the same."""
 
-    def __init__(self, model, threads, new, batch=1):
+    def __init__(self, model, threads, new, batch=1, *options):
         self.new, self.alone = new, batch == 1
         self.rng = np.random.default_rng(2)
         ids = subprocess.run(["tokenize", "-m", model, "--ids", "what is this?"], check=True, capture_output=True, text=True)
         self.ids = np.array([50265] * 32 + [int(i) for i in ids.stdout.split()], np.int64)
         self.stage = Stage("opt-generate", "-m", model, "-t", str(threads), "--max-new-tokens", str(new),
-                           "--min-new-tokens", str(new), "--stream", "-b", str(batch))
+                           "--min-new-tokens", str(new), "--stream", "-b", str(batch), *options)
 
     def record(self, i):
         rows = 0.1 * self.rng.standard_normal((32, 2560), np.float32)

@@ -112,20 +112,22 @@ P
 worst() { sed -n 's/.*hidden_states.*l2 \([^\t]*\).*/\1/p' "$1" | sort -g | tail -1; }
 between() { awk -v w="$(worst "$1")" -v a="$2" -v b="$3" 'BEGIN { exit !(w > a && w < b) }'; }
 
-@test "the error of int8 and int4 layer by layer, each stage on the same input" {
+@test "the error of int8, int4 and bf16 layer by layer, each stage on the same input" {
     img-encode -m "$demo" "$repo/share/examples/scene-1.png" >e
     qformer -m "$demo" e >rows
     tokenize -m "$demo" -p 'Question: what color is the circle? Answer:' rows >q
-    for w in stored int8 int4; do
+    for w in stored int8 int4 bf16; do
         qformer -m "$demo" --hidden-states --weights $w e >r-$w
         opt-generate -m "$demo" --hidden-states --weights $w q >a-$w
     done
     for s in r a; do
         tensor-diff --tol 1 $s-int8 $s-stored >table8
         tensor-diff --tol 1 $s-int4 $s-stored >table4
+        tensor-diff --tol 1 $s-bf16 $s-stored >table16
         grep 'hidden_states\.0.*max_abs 0\b' table8
         between table8 0.001 0.03
         between table4 0.01 0.3
+        between table16 0.0003 0.01
     done
     [ "$(grep -c hidden_states table8)" -eq "$(jq '.text_config.num_hidden_layers + 1' "$demo/config.json")" ]
 }

@@ -128,6 +128,66 @@ assert n < 77 and "vision_model.encoder.layers.0.mlp.fc1" in q["ignore"] and len
 P
 }
 
+@test "bf16: each weight to the nearest, the rest as it is, and the type in config.json" {
+    status_is 0 model-quantize -v --weights bf16 "$demo" out
+    says "77 of 223 tensors are bf16 now, in 1 file"
+    python3 - "$demo" <<P
+$reader
+import sys
+def kinds(d):
+    b = open(d + "/model.safetensors", "rb").read()
+    return {k: e["dtype"] for k, e in json.loads(b[8:8 + int.from_bytes(b[:8], "little")]).items() if k != "__metadata__"}
+a, b, was, now = reader(sys.argv[1]), reader("out"), kinds(sys.argv[1]), kinds("out")
+assert a.keys() == b.keys()
+for k, w in a.items():
+    if now[k] == was[k]:
+        assert b[k].tobytes() == w.tobytes(), k
+        continue
+    u = w.astype("f4").view("u4").astype("u8")
+    assert now[k] == "BF16" and (b[k].view("u4") == (u + 0x7fff + (u >> 16 & 1) & 0xffff0000)).all(), k
+assert list(now.values()).count("BF16") == 77
+c, want = json.load(open("out/config.json")), json.load(open(sys.argv[1] + "/config.json"))
+assert c["dtype"] == "bfloat16" and want["dtype"] == "float32" and "quantization_config" not in c
+c["dtype"] = want["dtype"]
+assert c == want
+P
+    # Named otherwise, in sections, and not at all.
+    cp -R "$demo" m
+    edit 'del c["dtype"]; c["vision_config"]["torch_dtype"] = "float16"; c["text_config"]["dtype"] = None'
+    model-quantize --weights bf16 m named
+    python3 -c 'import json; c = json.load(open("named/config.json"))
+assert (c["torch_dtype"], c["vision_config"]["torch_dtype"], c["text_config"]["dtype"]) == ("bfloat16", "bfloat16", None) and "dtype" not in c'
+}
+
+@test "bf16: the same bits from either checkpoint, for any threads and batch; only if asked for" {
+    model-quantize --weights bf16 "$demo" m
+    answers "$demo" --weights bf16 -t 1 >at-start
+    answers m --weights bf16 -t 2 >stored
+    tensor-diff at-start stored
+    printf "$golden/%02d.png\n" {1..5} >list
+    img-encode -m "$demo" --weights bf16 -t 1 -b 1 -T list >a
+    img-encode -m m --weights bf16 -t 2 -b 3 -T list >b
+    tensor-diff a b
+    # Weights as stored are multiplied by f32, as those of any checkpoint in bf16.
+    img-encode -m m -T list >c
+    status_is 1 tensor-diff -q b c
+    # Half a unit of 8 bits, layer after layer.
+    img-encode -m "$demo" -T list >plain
+    tensor-diff --tol 0.01 a plain
+    status_is 1 tensor-diff -q --tol 0.0005 a plain
+    for cpu in $(img-encode --version | sed -n 's/.*this processor: \(.*\)).*/\1/p'); do
+        VQA_CPU=$cpu img-encode -m m --weights bf16 -T list >d
+        tensor-diff --tol 0.01 d b
+    done
+    # One that is stored so is used as it is, text and heads beside it.
+    need_fixture checkpoints/tiny-blip2-itm
+    model-quantize --weights bf16 "$VQA_FIXTURES/checkpoints/tiny-blip2-itm" itm
+    for m in "$VQA_FIXTURES/checkpoints/tiny-blip2-itm" itm; do
+        img-encode -m $m --weights bf16 "$golden/01.png" | qformer-match -m $m --weights bf16 --text 'a dog'
+    done >scores
+    [ "$(tensor-info --json scores | jq -c 'select(.itm_score) | [.itm_score, .itc_score]' | uniq -c | awk '{ print $1 }')" = 2 ]
+}
+
 @test "at the start or once for all: the same bits; the header tells them from the stored" {
     for w in int8 int4; do
         model-quantize --weights $w "$demo" $w
@@ -138,10 +198,10 @@ P
         img-encode -m $w -t 2 "$golden/01.png" >b
         tensor-diff a b
     done
-    for w in stored int8 int4; do
+    for w in stored int8 int4 bf16; do
         img-encode -m "$demo" --weights $w "$golden/01.png" | head -c 400 | grep -ao '[0-9a-f]\{64\}' | head -1
     done | sort -u >models
-    [ "$(wc -l <models)" -eq 3 ]
+    [ "$(wc -l <models)" -eq 4 ]
 }
 
 @test "by input or not: the same bits; without a ReLU there is none" {
@@ -161,7 +221,7 @@ P
     tensor-diff got want
 }
 
-@test "answers stay: int8 and int4, f32, f16 and bf16 sources, outlier channels" {
+@test "answers stay: int8, int4 and bf16, f32, f16 and bf16 sources, outlier channels" {
     answers "$demo" >plain
     ids plain >want
     same() { # same N FILE - at least N of the 40 answers
@@ -171,6 +231,8 @@ P
     same 39 out
     answers "$demo" --weights int4 >out
     same 37 out
+    answers "$demo" --weights bf16 >out
+    same 40 out
     # Norms stand out in four channels, or hardly speak there, and what reads them undoes it: the same
     # function, in a form that OPT has from 6.7B on. A norm and its readers are evened out.
     for f in '[20, 35, 60, 200]' '[.05, .03, .02, .005]'; do
@@ -276,8 +338,12 @@ P
     grep -q '1 from the cache, 0 computed' log
     cmp a b
     status_is 1 tensor-diff -q plain a
-    vqa ask -m "$demo" --weights int4 --no-cache -v "$golden/01.png" 'how many shapes are there?' 2>log
-    [ "$(grep -o -- '--weights int4' log | wc -l)" -eq 3 ]
+    img-encode -m "$demo" --cache=c --weights bf16 -v "$golden/01.png" >b 2>log
+    grep -q '0 from the cache, 1 computed' log
+    for w in int4 bf16; do
+        vqa ask -m "$demo" --weights $w --no-cache -v "$golden/01.png" 'how many shapes are there?' 2>log
+        [ "$(grep -o -- "--weights $w" log | wc -l)" -eq 3 ]
+    done
 }
 
 @test "files of a chosen size, with an index; every kind of checkpoint" {
@@ -291,7 +357,7 @@ P
     vqa models verify out
     for m in "$VQA_FIXTURES"/checkpoints/tiny-*; do
         grep -q '"model_type": "\(blip-2\|opt\|clip_vision_model\|clip\)"' "$m/config.json" || continue
-        for w in int8 int4; do
+        for w in int8 int4 bf16; do
             rm -rf out
             run --separate-stderr model-quantize --weights $w "$m" out
             # The rows of one of them are no whole groups.
@@ -308,12 +374,17 @@ P
     one_line && says "out: quantised already"
     status_is 78 img-encode -m out --weights int4 "$golden/01.png"
     says "stored as int8, which cannot become int4"
+    status_is 78 img-encode -m out --weights bf16 "$golden/01.png"
+    says "stored as int8, which cannot become bf16"
     status_is 0 img-encode -m out --weights int8 -o same "$golden/01.png"
     status_is 66 model-quantize nowhere again
     status_is 74 model-quantize "$demo" no/such/place
     one_line && says "no/such/place: No such file or directory"
     [ ! -e again ] && [ ! -e no ]
     status_is 64 model-quantize --group-size 64 "$demo" again
+    says "int8 has no groups"
+    status_is 64 model-quantize --weights bf16 --group-size 64 "$demo" again
+    says "bf16 has no groups"
     status_is 64 model-quantize --weights int4 --group-size 48 "$demo" again
     says "expected a multiple of 32"
     status_is 64 model-quantize --ignore 'none*' "$demo" again

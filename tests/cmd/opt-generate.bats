@@ -142,15 +142,16 @@ P
     generate show id output_ids score finish <out | grep -v 'None$' | cmp - want
 }
 
-@test "int8 and int4: another token only where the best two scores are closer than the stated error" {
+@test "int8, int4 and bf16: another token only where the best two scores are closer than the stated error" {
     for name in $B tiny-blip2-opt tiny-blip2-opt-old tiny-blip2-opt-postnorm tiny-blip2-opt-fp16-sharded; do
         need_fixture "golden/$name/generate.json"
         generate cases "$name" greedy20 >q
-        for kind in stored int8 int4; do
+        for kind in stored int8 int4 bf16; do
             opt-generate -m "$(model "$name")" --weights $kind --explain=$kind.json -o out q
         done
         python3 "$repo/tests/lib/margins.py" stored.json int8.json 0.75
         python3 "$repo/tests/lib/margins.py" stored.json int4.json 3
+        python3 "$repo/tests/lib/margins.py" stored.json bf16.json 0.25
     done
 }
 

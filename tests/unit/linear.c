@@ -1,5 +1,5 @@
-/* linear.c - nn_linear() with weights that are whole numbers: near the f32 layer they stand
- * for, the same bits for any threads and rows, and memory that runs short. */
+/* linear.c - nn_linear() with weights that are whole numbers, and of bf16 by bf16: near the f32
+ * layer they stand for, the same bits for any threads and rows. */
 #include "base/err.h"
 #include "nn/nn.h"
 #include "quant/quant.h"
@@ -38,9 +38,10 @@ static void fill(struct layer *l, enum dtype t)
     for (int i = 0; i < N * K; i++)
         l->codes[i] = (uint8_t)(int)(127.9f * (1 + uniform()));
     l->coded = (struct nn_linear){ tensor_2d(l->codes, t, N, K), tensor_1d(l->bias, DT_F32, N),
-                                   tensor_2d(l->scale, DT_F32, N, groups), false };
-    l->plain =
-        (struct nn_linear){ tensor_2d(l->full, DT_F32, N, K), l->coded.bias, { 0 }, false };
+                                   tensor_2d(l->scale, DT_F32, N, groups), false, false };
+    l->plain = (struct nn_linear){
+        tensor_2d(l->full, DT_F32, N, K), l->coded.bias, { 0 }, false, false
+    };
     for (int i = 0; i < N * K; i++)
         l->full[i] = (float)tensor_at(l->coded.weight, i) *
                      l->scale[i / K * groups + i % K / (K / groups)];
@@ -105,6 +106,42 @@ static void test_by_input(const char *cpu)
     ok(!memcmp(y.data, want.data, tensor_bytes(want)),
        "%s i8 by input: the bits of the same weights by output", cpu);
     arena_release(&mem);
+}
+
+/* Weights and x of bf16: as the f32 layer with both rounded, and not as with weights alone. */
+static void test_bf16(const char *cpu)
+{
+    static struct layer l;
+    static uint16_t half[N * K];
+    struct arena mem = { 0 };
+    struct nn nn, threaded;
+    struct pool *pool = pool_new(3);
+    fill(&l, DT_I8);
+    if (nn_init(&nn, &mem, NULL, cpu) < 0 || nn_init(&threaded, &mem, pool, cpu) < 0)
+        exit(tap_done());
+    for (int i = 0; i < N * K; i++) {
+        half[i] = dtype_f32_to_bf16(l.full[i]);
+        l.full[i] = dtype_bf16_to_f32(half[i]);
+    }
+    struct nn_linear w = { .weight = tensor_2d(half, DT_BF16, N, K), .bias = l.plain.bias };
+    struct tensor apart = run(&nn, &l, &w, M);
+    w.rounds = true;
+    struct tensor y = run(&nn, &l, &w, M), one = run(&nn, &l, &w, 1);
+    struct tensor again = run(&threaded, &l, &w, M);
+    for (int i = 0; i < M * K; i++)
+        l.x[i] = dtype_bf16_to_f32(dtype_f32_to_bf16(l.x[i]));
+    struct tensor want = run(&nn, &l, &l.plain, M);
+    double worst = 0, other = 0;
+    for (int i = 0; i < M * N; i++) {
+        worst = fmax(worst, fabs(((float *)y.data)[i] - ((float *)want.data)[i]));
+        other = fmax(other, fabs(((float *)apart.data)[i] - ((float *)want.data)[i]));
+    }
+    ok(worst < 1e-5 && other > 1e-4, "%s bf16: the f32 layer with both rounded", cpu);
+    ok(!memcmp(y.data, again.data, tensor_bytes(y)) &&
+           !memcmp(y.data, one.data, tensor_bytes(one)),
+       "%s bf16: the same bits with three threads, and for a row alone", cpu);
+    arena_release(&mem);
+    pool_free(pool);
 }
 
 /* ---- the words' scores ---- */
@@ -198,6 +235,7 @@ int main(void)
         test_kind(DT_I8, names[i]);
         test_kind(DT_I4, names[i]);
         test_by_input(names[i]);
+        test_bf16(names[i]);
         test_score(DT_F32, names[i]);
         test_score(DT_F16, names[i]);
         test_score(DT_BF16, names[i]);

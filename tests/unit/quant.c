@@ -10,6 +10,7 @@
 
 static const struct quant int8 = { .scheme = QUANT_INT8 };
 static const struct quant int4 = { .scheme = QUANT_INT4, .group = 32 };
+static const struct quant to_bf16 = { .scheme = QUANT_BF16 };
 
 static uint32_t seed;
 
@@ -25,7 +26,7 @@ static float normal(void)
 }
 
 static float w[N * K], back[N * K];
-static unsigned char codes_mem[2][N * K];
+static uint16_t codes_mem[2][N * K];
 static float scale_mem[2][N * K / 32];
 
 static void fill_weights(uint32_t s)
@@ -170,16 +171,36 @@ static void check_groups(void)
     t.dim[1] = 150;
     ok(!quant_fits(&int4, t) && quant_fits(&int8, t), "no whole groups: int8 alone");
     t.dim[1] = QUANT_INNER + 32;
-    ok(!quant_fits(&int4, t) && !quant_fits(&int8, t), "too many inputs: neither");
-    ok(!quant_fits(&int8, tensor_1d(w, DT_F32, N)), "a vector: no");
+    ok(!quant_fits(&int4, t) && !quant_fits(&int8, t) && quant_fits(&to_bf16, t),
+       "too many inputs: neither, but bf16");
+    t = tensor_1d(w, DT_F32, N);
+    ok(!quant_fits(&int8, t) && !quant_fits(&to_bf16, t), "a vector: no");
 }
 
-/* ---- both ---- */
+/* ---- bf16 ---- */
+
+static void check_bf16(void)
+{
+    int wrong = 0;
+    fill_weights(6);
+    w[3] = NAN;
+    w[4] = -INFINITY;
+    w[5] = 1.00390625F; /* halfway: to the even one */
+    struct made m = run(&to_bf16, weights(), NULL, 0);
+    const uint16_t *q = m.codes.data;
+    for (int i = 0; i < N * K; i++)
+        wrong += q[i] != dtype_f32_to_bf16(w[i]);
+    ok(m.rc == 0 && m.codes.dtype == DT_BF16 && tensor_count(m.scale) == 0 && wrong == 0 &&
+           q[5] == 0x3f80,
+       "bf16: each to the nearest, without scales");
+}
+
+/* ---- all ---- */
 
 static void check_threads(const struct quant *q)
 {
     static float big[1 << 13][K];
-    static unsigned char codes[2][(1 << 13) * K];
+    static uint16_t codes[2][(1 << 13) * K];
     static float scale[2][(1 << 13) * K / 32];
     struct tensor t = tensor_2d(big, DT_F32, 1 << 13, K);
     struct pool *pool = pool_new(3);
@@ -275,11 +296,13 @@ int main(void)
     check_int8();
     check_int4();
     check_groups();
-    const struct quant *both[] = { &int8, &int4 };
-    for (int i = 0; i < 2; i++) {
-        check_threads(both[i]);
-        check_sources(both[i]);
-        check_failures(both[i]);
+    check_bf16();
+    const struct quant *all[] = { &int8, &int4, &to_bf16 };
+    for (int i = 0; i < 3; i++) {
+        check_threads(all[i]);
+        check_sources(all[i]);
+        if (all[i] != &to_bf16)
+            check_failures(all[i]);
     }
     return tap_done();
 }
