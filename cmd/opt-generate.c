@@ -91,8 +91,7 @@ int main(int argc, char **argv)
     struct args a = { 0 };
     gen_params_init(&a.g.p);
     int first = cli_start(&cli, argc, argv, &a);
-    if (argc - first > 1)
-        cli_usage_error("%d operands, expected one FILE at most", argc - first);
+    const char *file = cli_file(argc, argv, first);
     check(&a);
-    return cli_finish(run(&a, argv[first]));
+    return cli_finish(run(&a, file));
 }

@@ -36,12 +36,11 @@ int main(int argc, char **argv)
                                          .on_usage_error = stage_abort,
                                          .version = compute_version },
                           argc, argv, &a);
-    if (argc - first > 1)
-        cli_usage_error("%d files, expected at most one (tensor-cat joins them)", argc - first);
+    const char *file = cli_file(argc, argv, first);
     struct match m = { .args = a.m };
     m.args.keep = a.c.keep;
     int rc = stage_run(&(struct stage){ .program = "qformer-match",
-                                        .input = argv[first],
+                                        .input = file,
                                         .output = a.c.out,
                                         .fail_fast = a.c.fail_fast,
                                         .ctx = &m,

@@ -42,13 +42,12 @@ int main(int argc, char **argv)
                                          .on_usage_error = stage_abort,
                                          .version = compute_version },
                           argc, argv, &a);
-    if (argc - first > 1)
-        cli_usage_error("%d files, expected at most one (tensor-cat joins them)", argc - first);
+    const char *file = cli_file(argc, argv, first);
     check(&a.q);
     struct queries q = { .args = a.q };
     q.args.keep = a.c.keep;
     int rc = stage_run(&(struct stage){ .program = "qformer",
-                                        .input = argv[first],
+                                        .input = file,
                                         .output = a.c.out,
                                         .batch = a.q.m.batch,
                                         .fail_fast = a.c.fail_fast,

@@ -283,3 +283,10 @@ int cli_start(const struct cli *c, int argc, char **argv, void *args)
         take(c, code, argv, args);
     return optind;
 }
+
+const char *cli_file(int argc, char **argv, int first)
+{
+    if (argc - first > 1)
+        cli_usage_error("%d files, expected at most one (tensor-cat joins them)", argc - first);
+    return argv[first];
+}

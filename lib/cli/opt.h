@@ -123,6 +123,10 @@ struct cli {
  * in argv[result..argc), whatever their place among the options. */
 int cli_start(const struct cli *c, int argc, char **argv, void *args);
 
+/* The one file that a filter may be given behind cli_start()'s options; NULL: none was. Leaves
+ * with status 64 if there are more. */
+const char *cli_file(int argc, char **argv, int first);
+
 /* Bytes: a positive integer, and K, M, G or T for powers of 1024. false if s is not one. */
 bool opt_size(uint64_t *bytes, const char *s);
 

@@ -314,7 +314,7 @@ sys.stdout.buffer.write(m.packb(r))' "$@" >&"$to"; }
     usage "early-stopping" --num-beams 2 --early-stopping perhaps
     usage "max-new-tokens" --max-new-tokens 0
     usage "top-p" --do-sample --top-p 1.5
-    usage "2 operands" a b
+    usage "2 files, expected at most one" a b
     usage "unknown option" --max-length 30
 }
 

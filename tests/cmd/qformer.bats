@@ -91,6 +91,7 @@ sys.stdout.buffer.write(m.packb({"id": "x", "image_embeds": np.ones((2, 32), "f4
     one_line
     status_is 64 qformer -t 0 in
     status_is 64 qformer in in
+    says "2 files, expected at most one"
     status_is 66 qformer -m "$(model $small)" nosuch
     status_is 65 bash -c ": | qformer -m '$(model $small)' >/dev/null"
     status_is 74 bash -c "qformer -m '$(model $small)' in >/dev/full"
