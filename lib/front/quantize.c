@@ -145,16 +145,23 @@ static int count_one(void *ctx, const char *name, struct tensor t)
                : 0;
 }
 
+static int none_fits(const struct job *j)
+{
+    char rows[64] = "";
+    if (j->a->q.scheme == QUANT_INT4)
+        snprintf(rows, sizeof rows, ", which takes rows of whole groups of %lld",
+                 (long long)j->a->q.group);
+    return err_set(ERR_CONFIG, "%s: no linear layer that can be %s%s", store_dir(j->store),
+                   quant_words[j->a->q.scheme], rows);
+}
+
 static int plan(struct job *j)
 {
     if (store_each(j->store, count_one, j) < 0)
         return -1;
     j->shards = j->at.shard + 1;
     j->at = (struct place){ 0 };
-    if (j->layers == 0)
-        return err_set(ERR_CONFIG, "%s: no linear layer that can be %s", store_dir(j->store),
-                       quant_words[j->a->q.scheme]);
-    return 0;
+    return j->layers ? 0 : none_fits(j);
 }
 
 /* ---- writing tensors ---- */

@@ -361,7 +361,7 @@ P
             rm -rf out
             run --separate-stderr model-quantize --weights $w "$m" out
             # The rows of one of them are no whole groups.
-            [ "$status$stderr" = 0 ] || { [ "$status" -eq 78 ] && one_line && says "no linear layer that can be int4"; }
+            [ "$status$stderr" = 0 ] || { [ "$status" -eq 78 ] && one_line && says "no linear layer that can be int4, which takes rows of whole groups of 32"; }
         done
     done
 }
