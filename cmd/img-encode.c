@@ -159,7 +159,7 @@ static int open_tally(const char *path)
 
 static void check(const struct args *a)
 {
-    bool cache = a->e.cache.dir || a->e.cache.ro;
+    bool cache = cached_asked(&a->e.cache);
     if (a->s.null && !a->s.list)
         cli_usage_error("-0 says how names in a list end; expected -T FILE with it");
     const char *adds = a->e.attention ? "attention" : a->e.hidden ? "hidden-states" : NULL;

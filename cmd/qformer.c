@@ -27,7 +27,7 @@ static void check(const struct queries_args *q)
                        : q->attention ? "attention"
                        : q->hidden    ? "hidden-states"
                                       : NULL;
-    if (adds && (q->cache.dir || q->cache.ro))
+    if (adds && cached_asked(&q->cache))
         cli_usage_error("--%s: only language_model_inputs are kept in a cache", adds);
 }
 

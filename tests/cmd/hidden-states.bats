@@ -86,6 +86,11 @@ P
     status_is 64 qformer --hidden-states --cache=c x.s
     says "--hidden-states: only language_model_inputs are kept in a cache"
     one_line
+    status_is 64 img-encode --hidden-states --cache-ro c x.png
+    says "--hidden-states: only image_embeds are kept in a cache"
+    golden stream "$(gold $small)/vision.safetensors" last_hidden_state image_embeds >e
+    status_is 0 qformer -m "$(model $small)" --hidden-states --cache=c --no-cache -o out e
+    [ ! -e c ]
     python3 - >in <<'P'
 import sys, numpy as np, msgpack_numpy as m
 rows = np.ones((4, 32), "f4")
