@@ -24,22 +24,38 @@ void signals_catch(void (*handler)(int sig))
             sigaction(ends[i], &a, NULL);
 }
 
-static const char *volatile unfinished; /* a handler has no other way to learn of it */
+/* A handler has no other way to learn of them. */
+static void (*volatile last_act)(void);
+static const char *volatile unfinished;
 
-static void remove_and_end(int sig)
+static void act_and_end(int sig)
 {
-    const char *path = unfinished;
-    if (path)
-        unlink(path);
+    void (*last)(void) = last_act;
+    if (last)
+        last();
     signal(sig, SIG_DFL);
     raise(sig);
 }
 
-void signals_remove(const char *path)
+void signals_before_end(void (*last)(void))
 {
-    struct sigaction a = { .sa_handler = remove_and_end };
-    unfinished = path;
-    for (size_t i = 0; path && i < ENDS; i++)
+    struct sigaction a = { .sa_handler = act_and_end };
+    last_act = last;
+    for (size_t i = 0; last && i < ENDS; i++)
         if (is(ends[i], SIG_DFL))
             sigaction(ends[i], &a, NULL);
+}
+
+static void remove_unfinished(void)
+{
+    unlink(unfinished);
+}
+
+void signals_remove(const char *path)
+{
+    if (path) {
+        unfinished = path;
+        signals_before_end(remove_unfinished);
+    } else
+        signals_before_end(NULL);
 }

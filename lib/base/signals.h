@@ -6,8 +6,11 @@
  * SIGHUP stays ignored where it is (nohup). */
 void signals_catch(void (*handler)(int sig));
 
-/* Those that are neither caught nor ignored remove path before they end the process. The string
- * stays the caller's until signals_remove(NULL). */
+/* Those that are neither caught nor ignored call last, in the signal's handler, before they end
+ * the process; NULL: nothing. */
+void signals_before_end(void (*last)(void));
+
+/* The same, to remove a file. The string stays the caller's until signals_remove(NULL). */
 void signals_remove(const char *path);
 
 #endif

@@ -3,6 +3,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/signals.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -21,8 +22,17 @@ void pipeline_init(struct pipeline *p)
     *p = (struct pipeline){ .in = -1, .out = -1 };
 }
 
+static struct pipeline *volatile running; /* for a handler */
+
+static void forget(const struct pipeline *p)
+{
+    if (running == p)
+        signals_before_end(NULL);
+}
+
 void pipeline_release(struct pipeline *p)
 {
+    forget(p);
     for (int i = 0; i < p->n; i++)
         free(p->cmd[i].argv);
     pipeline_init(p);
@@ -101,9 +111,19 @@ static int make_pipe(int fd[2])
     return 0;
 }
 
+/* They would go on until they next read or write: that may be minutes. */
+static void end_stages(void)
+{
+    for (int i = 0; i < running->n; i++)
+        if (running->pid[i] > 0)
+            kill(running->pid[i], SIGTERM);
+}
+
 int pipeline_start(struct pipeline *p, bool feed)
 {
     int from = -1, fd[2];
+    running = p;
+    signals_before_end(end_stages);
     if (feed) {
         if (make_pipe(fd) < 0)
             return -1;
@@ -144,11 +164,13 @@ int pipeline_wait(struct pipeline *p)
     close_fd(&p->out);
     for (int i = 0; i < p->n; i++) {
         int st = p->pid[i] > 0 ? status_of(p->pid[i]) : 0;
+        p->pid[i] = 0; /* somebody else's from here on */
         if (st == 1)
             minor = 1;
         else if (st && st != 128 + SIGPIPE && !first)
             first = st;
     }
+    forget(p);
     return first ? first : minor;
 }
 

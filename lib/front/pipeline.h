@@ -35,7 +35,8 @@ void pipeline_opt(struct pipeline *p, const char *name,
                   const char *value); /* if value != NULL */
 
 /* Starts all commands, ours from beside this executable or else from PATH. feed: p->in is a
- * pipe to the first one; otherwise it reads our standard input. */
+ * pipe to the first one; otherwise it reads our standard input. A signal that ends this process
+ * ends them too, until pipeline_wait(); p stays where it is. One pipeline runs at a time. */
 int pipeline_start(struct pipeline *p, bool feed);
 
 /* Closes our ends and waits. The status of the first command in the pipe that failed for a

@@ -180,6 +180,37 @@ shipped_model() {
     says "cannot run img-encode: No such file or directory"
 }
 
+@test "a signal to vqa alone ends its stages, too" {
+    python3 - <<'P'
+import signal, subprocess, time
+def alive(pid): # one that nobody waits for may stay as a zombie
+    try:
+        return open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+for command in (["ask", "-", "what?"], ["caption", "-"], ["chat", "scene-1.png"]):
+    for sig in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        p = subprocess.Popen(["vqa", *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        stages = lambda: subprocess.run(["pgrep", "-P", str(p.pid)], capture_output=True, text=True).stdout.split()
+        for _ in range(200):
+            begun = stages()
+            if len(begun) >= 3 and b"opt-generate" in b"".join(open(f"/proc/{i}/cmdline", "rb").read() for i in begun):
+                break
+            time.sleep(0.05)
+        assert len(begun) >= 3, (command, begun)
+        p.send_signal(sig)
+        assert p.wait() == -sig, (command, p.returncode)
+        # Their standard input, which is ours, is still open: none of them ends for want of it.
+        for _ in range(100):
+            left = [i for i in begun if alive(i)]
+            if not left:
+                break
+            time.sleep(0.05)
+        assert not left, (command, sig, left)
+        p.stdin.close()
+P
+}
+
 @test "disk full, reader gone" {
     status_is 74 bash -c "vqa ask scene-1.png '$question' >/dev/full"
     one_line
