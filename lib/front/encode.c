@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/io.h"
+#include "base/math.h"
 #include "cli/die.h"
 #include "cli/env.h"
 #include "front/known.h"
@@ -553,7 +554,11 @@ static int compute(struct encode *e, struct stage_io *io, int from, int n)
     if (!e->vit && !e->a.pixels && ready(e) < 0)
         return -1;
     e->cached.misses += (uint64_t)n;
-    return encode_run(e, io, from, n);
+    struct tensor p = e->turn[from]->pixels;
+    int most = e->a.pixels ? n : vit_together(e->vit, p.dim[1], p.dim[2]), rc = 0;
+    for (int i = 0; rc == 0 && i < n; i += most)
+        rc = encode_run(e, io, from + i, (int)math_min(most, n - i));
+    return rc;
 }
 
 int encode_step(struct encode *e, struct stage_io *io, struct record **in, int n)

@@ -3,6 +3,7 @@
 #include "model/vit.h"
 
 #include "base/err.h"
+#include "base/math.h"
 #include "model/arch.h"
 
 #include <math.h>
@@ -177,6 +178,14 @@ int vit_image_size(const struct vit *v)
 int vit_patch_size(const struct vit *v)
 {
     return (int)v->P;
+}
+
+#define NEAR ((int64_t)16 << 20) /* bytes of the widest rows that the last cache holds */
+
+int vit_together(const struct vit *v, int64_t height, int64_t width)
+{
+    int64_t T = 1 + height / v->P * (width / v->P);
+    return (int)math_max(1, NEAR / (T * v->F * (int64_t)sizeof(float)));
 }
 
 int vit_hidden_size(const struct vit *v)

@@ -26,6 +26,10 @@ int vit_hidden_size(const struct vit *v); /* D */
 int vit_forward(struct tensor *image_embeds, const struct vit *v, struct nn *nn,
                 struct tensor pixel_values, bool interpolate);
 
+/* How many images of that size are worth a pass together: more rows of hidden values than a
+ * cache holds take longer an image, not less. At least 1. */
+int vit_together(const struct vit *v, int64_t height, int64_t width);
+
 /* From now on image_embeds come before the post_layernorm: what a trainer needs that trains
  * this norm with the Q-Former (LAVIS's ln_vision). */
 void vit_skip_post_layernorm(struct vit *v);

@@ -158,6 +158,8 @@ static void test_faults(void)
         ok(vit_image_size(v) == 56 && vit_patch_size(v) == 14 && vit_hidden_size(v) == 40,
            "sizes of the old checkpoint, defaults filled in");
         struct tensor flat = tensor_3d(&g, DT_F32, 3, 56, 56);
+        ok(vit_together(v, 56, 56) > 100 && vit_together(v, 14 << 10, 14 << 10) == 1,
+           "many small images go together, of large ones one at a time");
         fails(vit_forward(&x, v, &g.nn, flat, false), ERR_DATA, "expected f32 (B, 3, 56, 56)");
         golden_close(&g);
     }
