@@ -20,6 +20,7 @@
 #define SILENCE                 ((int64_t)10000000) /* microseconds a connection may say nothing at first */
 #define CONNECTIONS             1024
 #define UNFINISHED              ((size_t)256 << 10) /* less than this of a message is nobody's fault */
+#define GREETING                64                  /* bytes: ZMTP 3.1, Greeting */
 #define POLLS                   512
 
 struct port_msg {
@@ -27,14 +28,14 @@ struct port_msg {
 };
 
 /* One accepted connection, by its descriptor, which libzmq owns: we only ask the kernel about
- * it, and shut it down. (It may be closed and used anew between libzmq's word and ours: then
- * another connection is shut down, which comes back by itself.) */
+ * it, and shut it down. libzmq may close it and accept another under the same number at any
+ * time, so its word is read (read_monitor) right before a descriptor is taken for a peer's. */
 struct conn {
     int fd;
     bool spoke;
     uint32_t peer;
     char user[PORT_KEY];
-    int64_t since;
+    int64_t since;     /* when port_watch() saw it first, microseconds; 0: not yet */
     uint64_t complete; /* bytes received when its last message was complete */
 };
 
@@ -346,7 +347,7 @@ static void hang_up(const struct conn *c, uint64_t *counter)
     shutdown(c->fd, SHUT_RDWR);
 }
 
-static void accepted(struct port *p, int fd, int64_t now)
+static void accepted(struct port *p, int fd)
 {
     struct conn *c = conn_of_fd(p, fd);
     p->stats.accepted++;
@@ -356,7 +357,7 @@ static void accepted(struct port *p, int fd, int64_t now)
     }
     if (!c)
         c = &p->conn[p->conns++];
-    *c = (struct conn){ .fd = fd, .since = now };
+    *c = (struct conn){ .fd = fd };
 }
 
 static void closed(struct port *p, int fd)
@@ -366,10 +367,10 @@ static void closed(struct port *p, int fd)
         *c = p->conn[--p->conns];
 }
 
-static void note(struct port *p, int event, int value, int64_t now)
+static void note(struct port *p, int event, int value)
 {
     if (p->binds && event == ZMQ_EVENT_ACCEPTED)
-        accepted(p, value, now);
+        accepted(p, value);
     else if (p->binds && (event == ZMQ_EVENT_DISCONNECTED || event == ZMQ_EVENT_CLOSED))
         closed(p, value);
     else if (p->binds && (event == ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL ||
@@ -388,7 +389,7 @@ static void note(struct port *p, int event, int value, int64_t now)
         p->trouble = PORT_ABSENT;
 }
 
-static void read_monitor(struct port *p, int64_t now)
+static void read_monitor(struct port *p)
 {
     unsigned char frame[6];
     char address[256];
@@ -398,13 +399,13 @@ static void read_monitor(struct port *p, int64_t now)
         memcpy(&event, frame, 2);
         memcpy(&value, frame + 2, 4);
         zmq_recv(p->monitor, address, sizeof address, ZMQ_DONTWAIT);
-        note(p, event, (int)value, now);
+        note(p, event, (int)value);
     }
 }
 
 enum port_trouble port_trouble(struct port *p)
 {
-    read_monitor(p, 0);
+    read_monitor(p);
     return p->trouble;
 }
 
@@ -442,9 +443,11 @@ static void cut_endless(struct port *p, size_t held)
 
 void port_watch(struct port *p, size_t held, int64_t now)
 {
-    read_monitor(p, now);
+    read_monitor(p);
     for (int i = 0; i < p->conns; i++) {
         struct conn *c = &p->conn[i];
+        if (!c->since)
+            c->since = now;
         if (!c->spoke && now - c->since > SILENCE) {
             hang_up(c, &p->stats.cut_idle);
             c->since = now; /* it is gone when libzmq says so */
@@ -457,6 +460,7 @@ void port_watch(struct port *p, size_t held, int64_t now)
 
 void port_cut(struct port *p, uint32_t peer)
 {
+    read_monitor(p);
     for (int i = 0; i < p->conns; i++)
         if (p->conn[i].spoke && p->conn[i].peer == peer)
             hang_up(&p->conn[i], &p->stats.cut_slow);
@@ -464,6 +468,7 @@ void port_cut(struct port *p, uint32_t peer)
 
 void port_recheck(struct port *p)
 {
+    read_monitor(p);
     for (int i = 0; i < p->conns; i++)
         if (p->conn[i].user[0] && !p->cfg.allowed(p->cfg.ctx, p->conn[i].user))
             hang_up(&p->conn[i], &p->stats.denied);
@@ -476,11 +481,23 @@ struct port_stats port_stats(const struct port *p)
 
 /* ---- sending and receiving ---- */
 
+/* The connection that a message of n bytes came by; NULL where it is gone. One that has
+ * received fewer bytes has been accepted since then under the number of that one. */
+static struct conn *sender(struct port *p, int fd, size_t n)
+{
+    read_monitor(p);
+    struct conn *c = conn_of_fd(p, fd);
+    uint64_t bytes;
+    return c && received(fd, &bytes) && bytes < GREETING + n ? NULL : c;
+}
+
 static void came_from(struct port *p, struct port_in *in, zmq_msg_t *frame)
 {
     const char *user = zmq_msg_gets(frame, "User-Id");
     snprintf(in->user, sizeof in->user, "%s", user ? user : "");
-    struct conn *c = p->binds ? conn_of_fd(p, zmq_msg_get(frame, ZMQ_SRCFD)) : NULL;
+    if (!p->binds)
+        return;
+    struct conn *c = sender(p, zmq_msg_get(frame, ZMQ_SRCFD), in->head_n + zmq_msg_size(frame));
     if (!c)
         return;
     c->spoke = true;

@@ -10,8 +10,10 @@
     frames         messages of 1, 3, 50 frames, headers that lie, unknown types, wrong CRCs
     records        requests whose body is no record, or lies; says what each was answered
     unread N       asks for N large answers and reads none, for 6 s
+    reuse N        N messages that get their connection cut, after each a connection of good
+                   manners under the same descriptor; says how many of those were cut
 """
-import os, random, socket, struct, sys, time
+import os, random, select, socket, struct, sys, time
 import msgpack
 
 port, what = int(sys.argv[1]), sys.argv[2]
@@ -33,7 +35,8 @@ def ready(s):
         got += more
     body = b"\x05READY\x0bSocket-Type" + struct.pack(">I", 6) + b"DEALER"
     s.sendall(bytes([4, len(body)]) + body)
-    s.recv(4096)
+    if not s.recv(4096):
+        raise ConnectionResetError("closed during the handshake")
 
 def session():
     """A connection after its handshake; a busy server may close some before."""
@@ -52,6 +55,11 @@ def frame(data, more):
 def head(kind, n, counter=1, crc=0, flags=0, magic=b"VQAR", major=1):
     return magic + struct.pack("<BBBB8sQHHIQII", major, 0, kind, flags, b"attacker", counter, 1, 0,
                                5000, n, 0, crc)
+
+def once(data):
+    s = session()
+    s.sendall(data)
+    s.close()
 
 def pump(s, data, seconds):
     """Sends data again and again until time is over or the other side has had enough."""
@@ -101,13 +109,17 @@ elif what == "frames":
            head(99, len(body)), head(0, len(body)), head(3, len(body), crc=7, flags=2), b"", b"x",
            os.urandom(48), os.urandom(64), os.urandom(1000)]
     for h in bad:
-        s = session()
-        s.sendall(frame(h, 1) + frame(body, 0))
-        s.close()
+        once(frame(h, 1) + frame(body, 0))
     for n in (1, 3, 50):
+        once(b"".join(frame(head(3, len(body)), 1) for _ in range(n - 1)) + frame(body, 0))
+elif what == "reuse":
+    body, cut = msgpack.packb({"id": "x"}), 0
+    for _ in range(arg):
+        once(frame(head(3, len(body), magic=b"NOPE"), 1) + frame(body, 0))
         s = session()
-        s.sendall(b"".join(frame(head(3, len(body)), 1) for _ in range(n - 1)) + frame(body, 0))
+        cut += s in select.select([s], [], [], 0.02)[0]
         s.close()
+    print(cut)
 elif what == "records":
     import zmq
     z = zmq.Context().socket(zmq.DEALER)
