@@ -263,8 +263,13 @@ int worker_read(struct worker *w, struct record *rec, uint64_t *token)
     return is_mark(rec) ? 2 : 1;
 }
 
-/* utime + stime of a process, if it is of the group. */
-static uint64_t ticks(const char *pid, pid_t group)
+/* One process of a group as /proc/PID/stat has it: state, utime + stime. */
+struct look {
+    char state;
+    unsigned long long ticks;
+};
+
+static struct look stat_of(const char *pid, pid_t group)
 {
     char path[64], line[1024];
     snprintf(path, sizeof path, "/proc/%.20s/stat", pid);
@@ -274,24 +279,32 @@ static uint64_t ticks(const char *pid, pid_t group)
         close(fd);
     line[n > 0 ? n : 0] = '\0';
     const char *after = strrchr(line, ')');
+    struct look l;
     int pgrp;
     unsigned long long user, kernel;
-    if (!after || sscanf(after + 1, " %*c %*d %d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu",
-                         &pgrp, &user, &kernel) != 3)
-        return 0;
-    return pgrp == group ? user + kernel : 0;
+    if (!after ||
+        sscanf(after + 1, " %c %*d %d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu", &l.state,
+               &pgrp, &user, &kernel) != 4 ||
+        pgrp != group)
+        return (struct look){ 0 };
+    l.ticks = user + kernel;
+    return l;
 }
 
 bool worker_alive(struct worker *w)
 {
     uint64_t sum = 0;
+    bool wants = false;
     DIR *d = opendir("/proc");
     for (struct dirent *e; d && (e = readdir(d));)
-        if (e->d_name[0] >= '1' && e->d_name[0] <= '9')
-            sum += ticks(e->d_name, w->pid);
+        if (e->d_name[0] >= '1' && e->d_name[0] <= '9') {
+            struct look l = stat_of(e->d_name, w->pid);
+            sum += l.ticks;
+            wants |= l.state == 'R' || l.state == 'D';
+        }
     if (d)
         closedir(d);
-    bool more = sum != w->cpu;
+    bool alive = wants || sum != w->cpu;
     w->cpu = sum;
-    return more;
+    return alive;
 }

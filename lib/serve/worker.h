@@ -56,7 +56,8 @@ int worker_flush(struct worker *w);
  * the end. */
 int worker_read(struct worker *w, struct record *rec, uint64_t *token);
 
-/* Whether its group has used processor time since the last call. */
+/* Whether its group has used processor time since the last call, or waits for some or for a
+ * disk. */
 bool worker_alive(struct worker *w);
 
 #endif

@@ -147,13 +147,13 @@ P
     records 5 >in
     serve s --watchdog 2 ipc://s -- python3 filter.py hang 3
     ready ipc://s
-    status_is 0 timeout 30 bash -c 'stage-call ipc://s <in >out'
+    status_is 0 timeout 120 bash -c 'stage-call ipc://s <in >out'
     doubled 5 <out
     [ "$(metric vqa_worker_stalls_total ipc://s)" -eq 1 ]
     serve t --watchdog 2 ipc://t -- python3 filter.py burn 4000
     ready ipc://t
     records 1 >one
-    status_is 0 timeout 30 bash -c 'stage-call ipc://t <one >out'
+    status_is 0 timeout 120 bash -c 'stage-call ipc://t <one >out'
     doubled 1 <out
     [ "$(metric vqa_worker_stalls_total ipc://t)" -eq 0 ]
 }
