@@ -481,29 +481,23 @@ struct port_stats port_stats(const struct port *p)
 
 /* ---- sending and receiving ---- */
 
-/* The connection that a message of n bytes came by; NULL where it is gone. One that has
- * received fewer bytes has been accepted since then under the number of that one. */
-static struct conn *sender(struct port *p, int fd, size_t n)
-{
-    read_monitor(p);
-    struct conn *c = conn_of_fd(p, fd);
-    uint64_t bytes;
-    return c && received(fd, &bytes) && bytes < GREETING + n ? NULL : c;
-}
-
+/* Notes which connection a message came by, unless it is gone: one that has received fewer
+ * bytes than the message has was accepted since then under the same number. */
 static void came_from(struct port *p, struct port_in *in, zmq_msg_t *frame)
 {
     const char *user = zmq_msg_gets(frame, "User-Id");
     snprintf(in->user, sizeof in->user, "%s", user ? user : "");
     if (!p->binds)
         return;
-    struct conn *c = sender(p, zmq_msg_get(frame, ZMQ_SRCFD), in->head_n + zmq_msg_size(frame));
-    if (!c)
+    read_monitor(p);
+    struct conn *c = conn_of_fd(p, zmq_msg_get(frame, ZMQ_SRCFD));
+    uint64_t bytes = 0;
+    if (!c || (received(c->fd, &bytes) && bytes < GREETING + in->head_n + zmq_msg_size(frame)))
         return;
     c->spoke = true;
     c->peer = in->peer;
     memcpy(c->user, in->user, sizeof c->user);
-    received(c->fd, &c->complete);
+    c->complete = bytes;
 }
 
 /* The routing id that libzmq gives: a zero and four bytes. One that a peer chose is not taken.
